@@ -1,0 +1,37 @@
+/* Memory that is freed together. An arena has a byte limit: passing it fails one request, not the
+ * process. Not for two threads at once. */
+#ifndef BASE_ARENA_H
+#define BASE_ARENA_H
+
+#include "base/checked.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+struct arena;
+
+struct arena *arena_new(size_t limit_bytes); /* NULL: out of memory */
+void arena_free(struct arena *a);            /* NULL is fine */
+void arena_reset(struct arena *a);           /* empties; keeps one chunk for the next use */
+size_t arena_used(const struct arena *a);    /* bytes handed out since new or reset */
+
+/* 16-byte aligned, not zeroed. NULL past the limit or out of memory. n = 0 gives a valid pointer. */
+void *arena_alloc(struct arena *a, size_t n);
+void *arena_zalloc(struct arena *a, size_t n);
+/* n * size checked. */
+void *arena_alloc_array(struct arena *a, size_t n, size_t size);
+#define arena_array(a, type, n) ((type *)arena_alloc_array((a), (n), sizeof(type)))
+
+/* Copies; false past the limit. */
+bool arena_slice(struct arena *a, struct slice s, struct slice *out);
+/* A NUL-terminated copy, or NULL. */
+char *arena_cstr(struct arena *a, struct slice s);
+__attribute__((format(printf, 2, 3))) char *arena_printf(struct arena *a, const char *fmt, ...);
+
+/* Calls fn(ctx) at reset and free, last registered first. False: out of memory, fn not called. */
+typedef void(arena_cleanup_fn)(void *ctx);
+bool arena_on_reset(struct arena *a, arena_cleanup_fn *fn, void *ctx);
+
+/* The error for an allocation that the arena refused. */
+int arena_err(const struct arena *a, struct err *err, const char *what);
+
+#endif

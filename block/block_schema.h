@@ -1,0 +1,101 @@
+/* The vParquet4 schema: 103 leaves, their numbers, and where a foreign file keeps them.
+ * Source: docs/formats/block.md. */
+#ifndef BLOCK_BLOCK_SCHEMA_H
+#define BLOCK_BLOCK_SCHEMA_H
+
+#include "block/parquet.h"
+
+/* Attribute columns come in sevens, in this order, from the group's first leaf on. */
+enum block_attr_leaf {
+    BLOCK_ATTR_KEY,
+    BLOCK_ATTR_IS_ARRAY,
+    BLOCK_ATTR_STRING,
+    BLOCK_ATTR_INT,
+    BLOCK_ATTR_DOUBLE,
+    BLOCK_ATTR_BOOL,
+    BLOCK_ATTR_UNSUPPORTED,
+    BLOCK_ATTR_LEAVES
+};
+
+#define BLOCK_DEDICATED_MAX 10
+
+enum block_leaf {
+    BLOCK_TRACE_ID,
+    BLOCK_TRACE_ID_TEXT,
+    BLOCK_TRACE_START,
+    BLOCK_TRACE_END,
+    BLOCK_TRACE_DURATION,
+    BLOCK_ROOT_SERVICE,
+    BLOCK_ROOT_NAME,
+    BLOCK_STATS_SERVICE,
+    BLOCK_STATS_SPANS,
+    BLOCK_STATS_ERRORS,
+    BLOCK_RESOURCE_ATTRS, /* 10: seven leaves */
+    BLOCK_RESOURCE_DROPPED = BLOCK_RESOURCE_ATTRS + BLOCK_ATTR_LEAVES,
+    BLOCK_RESOURCE_SERVICE,
+    BLOCK_RESOURCE_CLUSTER,
+    BLOCK_RESOURCE_NAMESPACE,
+    BLOCK_RESOURCE_POD,
+    BLOCK_RESOURCE_CONTAINER,
+    BLOCK_RESOURCE_K8S_CLUSTER,
+    BLOCK_RESOURCE_K8S_NAMESPACE,
+    BLOCK_RESOURCE_K8S_POD,
+    BLOCK_RESOURCE_K8S_CONTAINER,
+    BLOCK_RESOURCE_DEDICATED, /* 27: ten leaves */
+    BLOCK_SCOPE_NAME = BLOCK_RESOURCE_DEDICATED + BLOCK_DEDICATED_MAX,
+    BLOCK_SCOPE_VERSION,
+    BLOCK_SCOPE_ATTRS, /* 39 */
+    BLOCK_SCOPE_DROPPED = BLOCK_SCOPE_ATTRS + BLOCK_ATTR_LEAVES,
+    BLOCK_SPAN_ID,
+    BLOCK_SPAN_PARENT_SPAN_ID,
+    BLOCK_SPAN_PARENT_ID,
+    BLOCK_SPAN_NESTED_LEFT,
+    BLOCK_SPAN_NESTED_RIGHT,
+    BLOCK_SPAN_NAME,
+    BLOCK_SPAN_KIND,
+    BLOCK_SPAN_TRACE_STATE,
+    BLOCK_SPAN_START,
+    BLOCK_SPAN_DURATION,
+    BLOCK_SPAN_STATUS_CODE,
+    BLOCK_SPAN_STATUS_MESSAGE,
+    BLOCK_SPAN_ATTRS, /* 59 */
+    BLOCK_SPAN_DROPPED = BLOCK_SPAN_ATTRS + BLOCK_ATTR_LEAVES,
+    BLOCK_EVENT_TIME,
+    BLOCK_EVENT_NAME,
+    BLOCK_EVENT_ATTRS, /* 69 */
+    BLOCK_EVENT_DROPPED = BLOCK_EVENT_ATTRS + BLOCK_ATTR_LEAVES,
+    BLOCK_SPAN_DROPPED_EVENTS,
+    BLOCK_LINK_TRACE_ID,
+    BLOCK_LINK_SPAN_ID,
+    BLOCK_LINK_TRACE_STATE,
+    BLOCK_LINK_ATTRS, /* 81 */
+    BLOCK_LINK_DROPPED = BLOCK_LINK_ATTRS + BLOCK_ATTR_LEAVES,
+    BLOCK_SPAN_DROPPED_LINKS,
+    BLOCK_SPAN_HTTP_METHOD,
+    BLOCK_SPAN_HTTP_URL,
+    BLOCK_SPAN_HTTP_STATUS,
+    BLOCK_SPAN_DEDICATED, /* 93: ten leaves */
+    BLOCK_LEAVES = BLOCK_SPAN_DEDICATED + BLOCK_DEDICATED_MAX
+};
+
+/* For parquet_writer: 181 elements, depth first. */
+extern const struct parquet_node block_schema[];
+extern const size_t block_schema_count;
+
+struct block_leaf_info {
+    const char *path; /* "rs.list.element.Resource.ServiceName" */
+    uint8_t column_type; /* enum column_type */
+    uint8_t rep_max, def_max;
+    bool dict; /* written with a dictionary */
+};
+extern const struct block_leaf_info block_leaves[BLOCK_LEAVES];
+
+/* Repetition levels of the repeated ancestors. */
+enum { BLOCK_REP_RESOURCE = 1, BLOCK_REP_SCOPE = 2, BLOCK_REP_SPAN = 3 };
+
+/* Which leaf of the file holds each of ours: leaf_of[i] is a leaf number of f, or -1. ERR_CORRUPT
+ * when a leaf that is there has another type or other levels than the schema says; a missing leaf
+ * is left to the caller (vParquet3 and 5 lack some). */
+int block_schema_bind(const struct parquet_file *f, int leaf_of[BLOCK_LEAVES], struct err *err);
+
+#endif

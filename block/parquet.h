@@ -1,0 +1,157 @@
+/* Parquet: columns to bytes and back. No I/O: the writer appends to a buffer, the reader is given
+ * the bytes it asks for. Knows nothing of spans. Format: the public Parquet specification
+ * (parquet-format 2.10) and, where Tempo's reader is particular, docs/formats/block.md. */
+#ifndef BLOCK_PARQUET_H
+#define BLOCK_PARQUET_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/column.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+enum parquet_repetition { PARQUET_REQUIRED, PARQUET_OPTIONAL, PARQUET_REPEATED };
+enum parquet_type { /* wire numbers */
+    PARQUET_BOOLEAN = 0,
+    PARQUET_INT32 = 1,
+    PARQUET_INT64 = 2,
+    PARQUET_DOUBLE = 5,
+    PARQUET_BYTE_ARRAY = 6,
+    PARQUET_GROUP = -1,
+};
+enum parquet_logical { PARQUET_NONE, PARQUET_STRING, PARQUET_MAP, PARQUET_LIST,
+                       PARQUET_SIGNED, PARQUET_UNSIGNED }; /* INTEGER of the physical width */
+enum parquet_encoding { /* wire numbers */
+    PARQUET_PLAIN = 0,
+    PARQUET_PLAIN_DICTIONARY = 2,
+    PARQUET_RLE = 3,
+    PARQUET_BIT_PACKED = 4,
+    PARQUET_DELTA_BINARY_PACKED = 5,
+    PARQUET_DELTA_LENGTH_BYTE_ARRAY = 6,
+    PARQUET_DELTA_BYTE_ARRAY = 7,
+    PARQUET_RLE_DICTIONARY = 8,
+    PARQUET_BYTE_STREAM_SPLIT = 9,
+};
+enum parquet_codec { /* wire numbers */
+    PARQUET_UNCOMPRESSED = 0,
+    PARQUET_SNAPPY = 1,
+    PARQUET_GZIP = 2,
+    PARQUET_ZSTD = 6,
+    PARQUET_LZ4_RAW = 7,
+};
+
+/* A schema, depth first; the root is element 0. */
+struct parquet_node {
+    const char *name;
+    uint8_t repetition; /* of the root: ignored */
+    int8_t type;        /* enum parquet_type; PARQUET_GROUP for groups */
+    uint8_t logical;
+    uint16_t children;  /* groups */
+    uint8_t encoding;   /* leaves, for the writer: data page encoding */
+    uint8_t codec;      /* leaves, for the writer */
+};
+
+/* ---- writing ---- */
+
+struct parquet_writer;
+
+struct parquet_writer_opts {
+    const struct parquet_node *schema;
+    size_t node_count;
+    const char *created_by;
+    size_t page_bytes; /* a page is cut after the row that passes it; 0: 256901 */
+};
+
+int parquet_writer_new(const struct parquet_writer_opts *opts, struct parquet_writer **out,
+                       struct err *err);
+void parquet_writer_free(struct parquet_writer *w);
+/* Appends a row group: one column per leaf, in schema order, all with the same number of rows.
+ * COLUMN_BYTES leaves with encoding RLE_DICTIONARY must have has_dict. The first call also appends
+ * the leading magic. Bytes appended before may be drained from out between calls: offsets are
+ * counted by the writer. */
+int parquet_writer_row_group(struct parquet_writer *w, const struct column *columns,
+                             struct buf *out, struct err *err);
+/* Appends page indexes, footer, length and magic. */
+int parquet_writer_finish(struct parquet_writer *w, struct buf *out, uint32_t *footer_bytes,
+                          struct err *err);
+uint64_t parquet_writer_bytes(const struct parquet_writer *w); /* appended so far */
+uint32_t parquet_writer_row_groups(const struct parquet_writer *w);
+
+/* ---- reading ---- */
+
+struct parquet_leaf {
+    struct slice path; /* names joined with '.', without the root: "rs.list.element…" */
+    enum parquet_type type;
+    uint8_t logical;   /* enum parquet_logical; NONE where there is neither annotation */
+    uint8_t repetition;
+    uint8_t rep_max;
+    uint8_t def_max;
+};
+
+struct parquet_chunk {
+    uint64_t offset; /* of the dictionary page, or the first data page, in the file */
+    uint64_t bytes;  /* dictionary and data pages with their headers */
+    uint64_t data_offset;   /* of the first data page */
+    bool has_dict;
+    enum parquet_codec codec;
+    int64_t num_values;     /* level entries */
+    int64_t null_count;     /* -1: not told */
+    bool has_min, has_max;
+    struct slice min, max;  /* PLAIN form, byte arrays without length */
+    uint64_t column_index_offset, offset_index_offset; /* 0: none */
+    uint32_t column_index_bytes, offset_index_bytes;
+};
+
+struct parquet_row_group {
+    int64_t rows;
+    struct parquet_chunk *chunks; /* leaf_count */
+};
+
+struct parquet_file {
+    uint64_t file_bytes;
+    int64_t rows;
+    struct slice created_by;
+    struct parquet_leaf *leaves;
+    uint32_t leaf_count;
+    struct parquet_row_group *row_groups;
+    uint32_t row_group_count;
+};
+
+/* The last 8 bytes of a file: length of the footer that stands before them. ERR_CORRUPT. */
+int parquet_tail_decode(struct slice tail, uint64_t file_bytes, uint32_t *footer_bytes,
+                        struct err *err);
+/* The footer (thrift FileMetaData). Everything is checked: offsets and lengths lie inside the file,
+ * each row group has one chunk a leaf, types and levels are possible. Lives in the arena; slices
+ * are copied. */
+int parquet_footer_decode(struct slice footer, uint64_t file_bytes, struct arena *a,
+                          struct parquet_file **out, struct err *err);
+/* Leaf of that path, or -1. */
+int parquet_leaf_find(const struct parquet_file *f, struct slice path);
+
+/* A whole chunk (bytes [chunk.offset, +chunk.bytes) of the file) to a column in the arena. Slices
+ * in the column point into bytes where the page is stored uncompressed, else into the arena: bytes
+ * must outlive the column. */
+int parquet_chunk_decode(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
+                         struct slice bytes, struct arena *a, struct column *out, struct err *err);
+
+struct parquet_page_location {
+    uint64_t offset;    /* in the file, of the page header */
+    uint32_t bytes;     /* header included */
+    int64_t first_row;  /* in the row group */
+};
+
+/* An OffsetIndex. Checked: ascending, inside the chunk. */
+int parquet_offset_index_decode(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
+                                struct slice bytes, struct arena *a,
+                                struct parquet_page_location **out, uint32_t *count,
+                                struct err *err);
+
+/* Rows [row_first, row_first + row_count) of a chunk from the pages that hold them: dict_page is
+ * the dictionary page (empty when the chunk has none), pages one or more whole data pages in a row
+ * of which the first starts at row pages_first_row. */
+int parquet_rows_decode(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
+                        struct slice dict_page, struct slice pages, int64_t pages_first_row,
+                        int64_t row_first, int64_t row_count, struct arena *a, struct column *out,
+                        struct err *err);
+
+#endif

@@ -1,0 +1,17 @@
+/* AnyValue as protobuf JSON, the form in which vParquet stores values it has no column for. */
+#ifndef BLOCK_VALUE_JSON_H
+#define BLOCK_VALUE_JSON_H
+
+#include "base/arena.h"
+#include "block/span.h"
+
+/* {"stringValue":"x"}, {"kvlistValue":{"values":[…]}}, {} …; as Go's protobuf JSON writes it. */
+int value_json_write(const struct span_batch *b, const struct value *v, struct buf *out);
+/* [{"key":"k","value":{…}},…] */
+int attrs_json_write(const struct span_batch *b, struct range attrs, struct buf *out);
+/* Any valid protobuf JSON of an AnyValue, nested at most depth_max deep. List elements are appended
+ * to b; strings live in the arena. */
+int value_json_parse(struct slice json, unsigned depth_max, struct arena *a, struct span_batch *b,
+                     struct value *out, struct err *err);
+
+#endif
