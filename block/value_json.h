@@ -3,6 +3,7 @@
 #define BLOCK_VALUE_JSON_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "block/span.h"
 
 /* {"stringValue":"x"}, {"kvlistValue":{"values":[…]}}, {} …; as Go's protobuf JSON writes it. */
