@@ -15,7 +15,7 @@ comma := ,
 B := build/$(PROFILE)$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 
 # Rooms in order of dependency: a room may only use those before it (docs/architecture.md).
-FLOORS := base net objstore block otlp traceql catalog app
+FLOORS := base net objstore block otlp traceql catalog query app
 ROLES := ingest worker frontend
 TOPS := handlers rubato
 ROOMS := $(FLOORS) $(ROLES) $(TOPS)

@@ -59,8 +59,10 @@ int err_wrap(struct err *err, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof err->msg)
-        snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", old);
+    /* An old text that no longer fits is cut, which is as good as it gets. */
+    if (n >= 0 && (size_t)n < sizeof err->msg &&
+        snprintf(err->msg + n, sizeof err->msg - (size_t)n, ": %s", old) < 0)
+        err->msg[n] = 0;
     return err->code;
 }
 

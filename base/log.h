@@ -52,19 +52,19 @@ struct log log_room(const struct log *parent, const char *room);
 void log_write(const struct log *log, enum log_level level, const char *msg,
                const struct log_kv *kvs, size_t count);
 
-#define LOG_AT(log, lvl, message, ...)                                                             \
+#define LOG_AT(to, lvl, message, ...)                                                             \
     do {                                                                                           \
-        const struct log *log_at_ = (log);                                                         \
+        const struct log *log_at_ = (to);                                                          \
         if (log_at_ && (lvl) >= log_at_->level) {                                                  \
             const struct log_kv log_kvs_[] = {{0}, ##__VA_ARGS__};                                 \
             log_write(log_at_, (lvl), (message), log_kvs_ + 1,                                     \
                       sizeof log_kvs_ / sizeof log_kvs_[0] - 1);                                   \
         }                                                                                          \
     } while (0)
-#define LOG_DEBUG(log, msg, ...) LOG_AT(log, LOG_LEVEL_DEBUG, msg, ##__VA_ARGS__)
-#define LOG_INFO(log, msg, ...) LOG_AT(log, LOG_LEVEL_INFO, msg, ##__VA_ARGS__)
-#define LOG_WARN(log, msg, ...) LOG_AT(log, LOG_LEVEL_WARN, msg, ##__VA_ARGS__)
-#define LOG_ERROR(log, msg, ...) LOG_AT(log, LOG_LEVEL_ERROR, msg, ##__VA_ARGS__)
+#define LOG_DEBUG(to, msg, ...) LOG_AT(to, LOG_LEVEL_DEBUG, msg, ##__VA_ARGS__)
+#define LOG_INFO(to, msg, ...) LOG_AT(to, LOG_LEVEL_INFO, msg, ##__VA_ARGS__)
+#define LOG_WARN(to, msg, ...) LOG_AT(to, LOG_LEVEL_WARN, msg, ##__VA_ARGS__)
+#define LOG_ERROR(to, msg, ...) LOG_AT(to, LOG_LEVEL_ERROR, msg, ##__VA_ARGS__)
 
 /* Lets `per_interval` events through each interval_ns and counts the rest. Returns true when the
  * line should be written; *suppressed then holds how many were not since the last one written. */

@@ -27,11 +27,14 @@ void metrics_free(struct metrics *m);
  * the add functions take NULL. */
 struct counter *metrics_counter(struct metrics *m, const char *name, const char *help);
 struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *help);
+/* Kept in nanoseconds, written in seconds: name ends in _seconds or _seconds_total. */
+struct counter *metrics_counter_ns(struct metrics *m, const char *name, const char *help);
+struct gauge *metrics_gauge_ns(struct metrics *m, const char *name, const char *help);
 /* bounds: ascending upper bounds, static; +Inf is added. */
 struct histogram *metrics_histogram(struct metrics *m, const char *name, const char *help,
                                     const double *bounds, size_t bound_count);
 
-/* With labels: label_names is a static array of label_count names (at most 6). */
+/* With labels: label_names is a static array of label_count names (at most 8). */
 struct metrics_family *metrics_counter_family(struct metrics *m, const char *name, const char *help,
                                               const char *const *label_names, size_t label_count);
 struct metrics_family *metrics_gauge_family(struct metrics *m, const char *name, const char *help,

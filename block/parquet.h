@@ -40,7 +40,7 @@ enum parquet_codec { /* wire numbers */
     PARQUET_LZ4_RAW = 7,
 };
 
-/* A schema, depth first; the root is element 0. */
+/* A schema, depth first; the root is element 0. The writer keeps the pointer and the names. */
 struct parquet_node {
     const char *name;
     uint8_t repetition; /* of the root: ignored */
@@ -65,10 +65,11 @@ struct parquet_writer_opts {
 int parquet_writer_new(const struct parquet_writer_opts *opts, struct parquet_writer **out,
                        struct err *err);
 void parquet_writer_free(struct parquet_writer *w);
-/* Appends a row group: one column per leaf, in schema order, all with the same number of rows.
+/* Appends a row group of one row or more: one column per leaf, in schema order, all with the same number of rows.
  * COLUMN_BYTES leaves with encoding RLE_DICTIONARY must have has_dict. The first call also appends
  * the leading magic. Bytes appended before may be drained from out between calls: offsets are
- * counted by the writer. */
+ * counted by the writer. After a failure out ends anywhere and the writer can only be freed.
+ * ERR_LIMIT: a page passes 2^30 bytes, or out its maximum; ERR_NOMEM. */
 int parquet_writer_row_group(struct parquet_writer *w, const struct column *columns,
                              struct buf *out, struct err *err);
 /* Appends page indexes, footer, length and magic. */
@@ -145,6 +146,37 @@ int parquet_offset_index_decode(const struct parquet_file *f, uint32_t row_group
                                 struct slice bytes, struct arena *a,
                                 struct parquet_page_location **out, uint32_t *count,
                                 struct err *err);
+
+/* Which bytes of the file hold rows [row_first, row_first + row_count) of a row group of rows rows,
+ * by the locations of a chunk's pages. ERR_INVALID when the rows are not in the row group. */
+struct parquet_page_span {
+    uint64_t offset;
+    uint64_t bytes;
+    int64_t first_row; /* of the first page: pages_first_row of parquet_rows_decode */
+    uint32_t page_first, page_count;
+};
+int parquet_page_span(const struct parquet_page_location *pages, uint32_t count, int64_t rows,
+                      int64_t row_first, int64_t row_count, struct parquet_page_span *out,
+                      struct err *err);
+
+/* A ColumnIndex: what each data page of a chunk can hold, for skipping. Bounds are in PLAIN form
+ * (byte arrays without length) and may be cut: min is at most, max at least what the page holds,
+ * in the column's order (byte arrays and PARQUET_UNSIGNED compare unsigned). One exception: Tempo
+ * leaves a cut maximum of sixteen bytes ff as it is, though longer values may follow it. Lives in
+ * the arena. */
+enum parquet_order { PARQUET_UNORDERED, PARQUET_ASCENDING, PARQUET_DESCENDING }; /* wire numbers */
+
+struct parquet_column_index {
+    uint32_t count; /* pages */
+    enum parquet_order order;
+    bool *null_pages; /* pages without a value: their bounds mean nothing */
+    struct slice *min, *max;
+    int64_t *null_counts; /* NULL: not told */
+};
+
+int parquet_column_index_decode(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
+                                struct slice bytes, struct arena *a,
+                                struct parquet_column_index *out, struct err *err);
 
 /* Rows [row_first, row_first + row_count) of a chunk from the pages that hold them: dict_page is
  * the dictionary page (empty when the chunk has none), pages one or more whole data pages in a row

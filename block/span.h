@@ -109,6 +109,45 @@ struct span_batch {
 
 void span_batch_reset(struct span_batch *b); /* empties, keeps storage */
 void span_batch_clear(struct span_batch *b); /* frees */
+/* Appends all of src; strings keep pointing where they did. False: out of memory, dst unchanged. */
+bool span_batch_append(struct span_batch *dst, const struct span_batch *src);
+
+/* A range that is being filled. Lists nest and interleave on the wire, yet each must end up
+ * contiguous: an element goes to the end of its vector, and when another list has grown there in
+ * the meantime the range moves to the end with room to spare, so copies stay linear. The places it
+ * leaves are zeroed. Starts as {0}; range is right at any time. */
+struct run {
+    struct range range;
+    uint32_t reserved; /* elements from range.first on that are already counted in the vector */
+};
+
+struct attr *span_batch_attr_slow(struct span_batch *b, struct run *r);
+struct value *span_batch_value_slow(struct span_batch *b, struct run *r);
+
+/* The run's next element, zeroed; good until its vector grows. NULL: out of memory. */
+static inline struct attr *span_batch_attr(struct span_batch *b, struct run *r)
+{
+    if (r->range.count && r->range.first + r->range.count == b->attrs.count &&
+        b->attrs.count < b->attrs.cap) {
+        struct attr *a = &b->attrs.at[b->attrs.count++];
+        r->range.count++;
+        memset(a, 0, sizeof *a);
+        return a;
+    }
+    return span_batch_attr_slow(b, r);
+}
+
+static inline struct value *span_batch_value(struct span_batch *b, struct run *r)
+{
+    if (r->range.count && r->range.first + r->range.count == b->values.count &&
+        b->values.count < b->values.cap) {
+        struct value *v = &b->values.at[b->values.count++];
+        r->range.count++;
+        memset(v, 0, sizeof *v);
+        return v;
+    }
+    return span_batch_value_slow(b, r);
+}
 
 /* A trace, or a part of one: spans of one batch, by index, in the order in which they are written.
  * Neighbours of one scope share a ScopeSpans, neighbouring scopes of one resource a

@@ -1,7 +1,17 @@
-/* An HTTP client on libcurl's multi interface: one thread drives all transfers of a client. */
+/* An HTTP client on libcurl's multi interface: one thread drives all transfers of a client.
+ *
+ * HTTP/1.1 over http and https, certificates checked, redirects not followed, bodies as they come
+ * (no content decoding), proxies from the environment as curl takes them. More calls than
+ * connections_max wait in a queue, first come, first served; their deadlines run meanwhile.
+ *
+ * Errors of a call: ERR_TIMEOUT (deadline, connect or stall), ERR_IO (resolving, connecting, a
+ * connection that broke, a body shorter than announced), ERR_LIMIT (answer past a maximum),
+ * ERR_DENIED (certificate), ERR_CORRUPT (not HTTP), ERR_INVALID (URL), ERR_NOMEM, ERR_CANCELLED
+ * (client freed). After ERR_IO and ERR_TIMEOUT status, head and out hold what had arrived. */
 #ifndef NET_HTTP_CLIENT_H
 #define NET_HTTP_CLIENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -31,6 +41,7 @@ struct http_call {
     uint64_t deadline_mono_ns;  /* 0: 60 s from submit */
     uint32_t connect_timeout_ms;/* 0: 5000 */
     uint32_t stall_timeout_ms;  /* no byte either way for so long; 0: 20000 */
+    bool no_proxy;              /* never through a proxy: for addresses only this host can reach */
     /* Called on the client's thread, exactly once, always after submit has returned; may submit
      * further calls, must not block. */
     void (*done)(struct http_call *call);
@@ -41,9 +52,12 @@ struct http_call {
     int status;
     struct buf head;    /* header lines as received, "Name: value\r\n"…; call owner clears */
     struct buf out;     /* body; in: initialised, max bounds it (past it: rc ERR_LIMIT) */
+    struct buf fail;    /* where max is set, bodies of answers other than 2xx go here, not to out;
+                           what does not fit is dropped */
     /* client's own */
     struct http_call *next;
     void *priv;
+    uint64_t due_ns;
 };
 
 void http_client_submit(struct http_client *c, struct http_call *call);
@@ -52,7 +66,7 @@ int http_client_run(struct http_client *c, struct http_call *call);
 
 /* Value of the first response header of that name (any case); NULL ptr when absent. */
 struct slice http_call_header(const struct http_call *call, const char *name);
-/* Frees head and out. */
+/* Frees head, out and fail. */
 void http_call_clear(struct http_call *call);
 
 #endif

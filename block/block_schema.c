@@ -1,0 +1,266 @@
+/* The vParquet4 schema as a tree for the writer and as a list of leaves for everybody else.
+ *
+ * Tempo addresses columns by position when it rebuilds traces, so order, names and repetition of the
+ * 181 elements are fixed (docs/formats/block.md, 5). Foreign files are bound by path instead. The
+ * tree and the list say the same thing twice: a test derives one from the other. */
+#include "block/block_schema.h"
+
+/* A table is read by its columns. */
+/* clang-format off */
+
+#define GROUP(name_, children_)                                                                    \
+    {.name = (name_), .type = PARQUET_GROUP, .children = (children_)}
+#define LIST_OUTER(name_)                                                                          \
+    {.name = (name_), .type = PARQUET_GROUP, .logical = PARQUET_LIST, .children = 1}
+#define LIST_INNER                                                                                 \
+    {.name = "list", .type = PARQUET_GROUP, .repetition = PARQUET_REPEATED, .children = 1}
+/* A list of groups. */
+#define LIST(name_, children_) LIST_OUTER(name_), LIST_INNER, GROUP("element", children_)
+
+#define LEAF(name_, type_, logical_, rep_, enc_, codec_)                                           \
+    {.name = (name_), .repetition = PARQUET_##rep_, .type = PARQUET_##type_,                       \
+     .logical = PARQUET_##logical_, .encoding = PARQUET_##enc_, .codec = PARQUET_##codec_}
+/* The kinds of leaves there are; the last word is the codec. */
+#define ID(name_)              LEAF(name_, BYTE_ARRAY, NONE, REQUIRED, DELTA_LENGTH_BYTE_ARRAY, UNCOMPRESSED)
+#define TEXT(name_, codec_)    LEAF(name_, BYTE_ARRAY, STRING, REQUIRED, DELTA_LENGTH_BYTE_ARRAY, codec_)
+#define DICT(name_, codec_)    LEAF(name_, BYTE_ARRAY, STRING, REQUIRED, RLE_DICTIONARY, codec_)
+#define DICT_OPT(name_)        LEAF(name_, BYTE_ARRAY, STRING, OPTIONAL, RLE_DICTIONARY, SNAPPY)
+#define U64(name_)             LEAF(name_, INT64, UNSIGNED, REQUIRED, DELTA_BINARY_PACKED, UNCOMPRESSED)
+#define I64(name_)             LEAF(name_, INT64, SIGNED, REQUIRED, DELTA_BINARY_PACKED, UNCOMPRESSED)
+#define U32(name_)             LEAF(name_, INT32, UNSIGNED, REQUIRED, DELTA_BINARY_PACKED, UNCOMPRESSED)
+#define I32(name_)             LEAF(name_, INT32, SIGNED, REQUIRED, DELTA_BINARY_PACKED, UNCOMPRESSED)
+#define DROPPED(name_, enc_)   LEAF(name_, INT32, SIGNED, REQUIRED, enc_, SNAPPY)
+
+#define LIST_LEAF(name_, type_, logical_, enc_)                                                    \
+    LIST_OUTER(name_), LIST_INNER, LEAF("element", type_, logical_, REQUIRED, enc_, SNAPPY)
+
+#define ATTRS                                                                                      \
+    LIST("Attrs", 7),                                                                              \
+    DICT("Key", SNAPPY),                                                                           \
+    LEAF("IsArray", BOOLEAN, NONE, REQUIRED, PLAIN, SNAPPY),                                       \
+    LIST_LEAF("Value", BYTE_ARRAY, STRING, RLE_DICTIONARY),                                        \
+    LIST_LEAF("ValueInt", INT64, SIGNED, PLAIN),                                                   \
+    LIST_LEAF("ValueDouble", DOUBLE, NONE, PLAIN),                                                 \
+    LIST_LEAF("ValueBool", BOOLEAN, NONE, PLAIN),                                                  \
+    LEAF("ValueUnsupported", BYTE_ARRAY, STRING, OPTIONAL, DELTA_LENGTH_BYTE_ARRAY, SNAPPY)
+
+#define DEDICATED                                                                                  \
+    GROUP("DedicatedAttributes", BLOCK_DEDICATED_MAX),                                             \
+    DICT_OPT("String01"), DICT_OPT("String02"), DICT_OPT("String03"), DICT_OPT("String04"),        \
+    DICT_OPT("String05"), DICT_OPT("String06"), DICT_OPT("String07"), DICT_OPT("String08"),        \
+    DICT_OPT("String09"), DICT_OPT("String10")
+
+const struct parquet_node block_schema[] = {
+    GROUP("Trace", 9),
+    ID("TraceID"),
+    TEXT("TraceIDText", SNAPPY),
+    U64("StartTimeUnixNano"),
+    U64("EndTimeUnixNano"),
+    U64("DurationNano"),
+    DICT("RootServiceName", UNCOMPRESSED),
+    DICT("RootSpanName", UNCOMPRESSED),
+    {.name = "ServiceStats", .type = PARQUET_GROUP, .logical = PARQUET_MAP, .children = 1},
+    {.name = "key_value", .type = PARQUET_GROUP, .repetition = PARQUET_REPEATED, .children = 2},
+    TEXT("key", UNCOMPRESSED),
+    GROUP("value", 2),
+    U32("SpanCount"),
+    U32("ErrorCount"),
+
+    LIST("rs", 2),
+    GROUP("Resource", 12),
+    ATTRS,
+    DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
+    DICT("ServiceName", SNAPPY),
+    DICT_OPT("Cluster"),
+    DICT_OPT("Namespace"),
+    DICT_OPT("Pod"),
+    DICT_OPT("Container"),
+    DICT_OPT("K8sClusterName"),
+    DICT_OPT("K8sNamespaceName"),
+    DICT_OPT("K8sPodName"),
+    DICT_OPT("K8sContainerName"),
+    DEDICATED,
+
+    LIST("ss", 2),
+    GROUP("Scope", 4),
+    DICT("Name", SNAPPY),
+    DICT("Version", SNAPPY),
+    ATTRS,
+    DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
+
+    LIST("Spans", 22),
+    ID("SpanID"),
+    ID("ParentSpanID"),
+    I32("ParentID"),
+    I32("NestedSetLeft"),
+    I32("NestedSetRight"),
+    DICT("Name", SNAPPY),
+    I64("Kind"),
+    TEXT("TraceState", SNAPPY),
+    U64("StartTimeUnixNano"),
+    U64("DurationNano"),
+    I64("StatusCode"),
+    TEXT("StatusMessage", SNAPPY),
+    ATTRS,
+    DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
+
+    LIST("Events", 4),
+    U64("TimeSinceStartNano"),
+    DICT("Name", SNAPPY),
+    ATTRS,
+    DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
+    DROPPED("DroppedEventsCount", PLAIN),
+
+    LIST("Links", 5),
+    ID("TraceID"),
+    ID("SpanID"),
+    TEXT("TraceState", SNAPPY),
+    ATTRS,
+    DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
+    DROPPED("DroppedLinksCount", PLAIN),
+
+    DICT_OPT("HttpMethod"),
+    DICT_OPT("HttpUrl"),
+    LEAF("HttpStatusCode", INT64, SIGNED, OPTIONAL, PLAIN, SNAPPY),
+    DEDICATED,
+};
+
+const size_t block_schema_count = sizeof block_schema / sizeof block_schema[0];
+
+#define R "rs.list.element.Resource"
+#define C "rs.list.element.ss.list.element.Scope"
+#define S "rs.list.element.ss.list.element.Spans.list.element"
+#define E S ".Events.list.element"
+#define L S ".Links.list.element"
+
+/* The seven of an attribute list whose elements have levels (lv, lv). */
+#define ATTR_LEAVES(first_, prefix_, lv_)                                                          \
+    [(first_) + BLOCK_ATTR_KEY] = {prefix_ ".Attrs.list.element.Key", COLUMN_BYTES, lv_, lv_, true}, \
+    [(first_) + BLOCK_ATTR_IS_ARRAY] =                                                             \
+        {prefix_ ".Attrs.list.element.IsArray", COLUMN_BOOL, lv_, lv_, false},                     \
+    [(first_) + BLOCK_ATTR_STRING] =                                                               \
+        {prefix_ ".Attrs.list.element.Value.list.element", COLUMN_BYTES, lv_ + 1, lv_ + 1, true},  \
+    [(first_) + BLOCK_ATTR_INT] =                                                                  \
+        {prefix_ ".Attrs.list.element.ValueInt.list.element", COLUMN_I64, lv_ + 1, lv_ + 1, false}, \
+    [(first_) + BLOCK_ATTR_DOUBLE] =                                                               \
+        {prefix_ ".Attrs.list.element.ValueDouble.list.element", COLUMN_F64, lv_ + 1, lv_ + 1, false}, \
+    [(first_) + BLOCK_ATTR_BOOL] =                                                                 \
+        {prefix_ ".Attrs.list.element.ValueBool.list.element", COLUMN_BOOL, lv_ + 1, lv_ + 1, false}, \
+    [(first_) + BLOCK_ATTR_UNSUPPORTED] =                                                          \
+        {prefix_ ".Attrs.list.element.ValueUnsupported", COLUMN_BYTES, lv_, lv_ + 1, false}
+
+#define DEDICATED_LEAVES(first_, prefix_, lv_)                                                     \
+    [(first_) + 0] = {prefix_ ".DedicatedAttributes.String01", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 1] = {prefix_ ".DedicatedAttributes.String02", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 2] = {prefix_ ".DedicatedAttributes.String03", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 3] = {prefix_ ".DedicatedAttributes.String04", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 4] = {prefix_ ".DedicatedAttributes.String05", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 5] = {prefix_ ".DedicatedAttributes.String06", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 6] = {prefix_ ".DedicatedAttributes.String07", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 7] = {prefix_ ".DedicatedAttributes.String08", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 8] = {prefix_ ".DedicatedAttributes.String09", COLUMN_BYTES, lv_, lv_ + 1, true},  \
+    [(first_) + 9] = {prefix_ ".DedicatedAttributes.String10", COLUMN_BYTES, lv_, lv_ + 1, true}
+
+const struct block_leaf_info block_leaves[BLOCK_LEAVES] = {
+    [BLOCK_TRACE_ID] = {"TraceID", COLUMN_BYTES, 0, 0, false},
+    [BLOCK_TRACE_ID_TEXT] = {"TraceIDText", COLUMN_BYTES, 0, 0, false},
+    [BLOCK_TRACE_START] = {"StartTimeUnixNano", COLUMN_I64, 0, 0, false},
+    [BLOCK_TRACE_END] = {"EndTimeUnixNano", COLUMN_I64, 0, 0, false},
+    [BLOCK_TRACE_DURATION] = {"DurationNano", COLUMN_I64, 0, 0, false},
+    [BLOCK_ROOT_SERVICE] = {"RootServiceName", COLUMN_BYTES, 0, 0, true},
+    [BLOCK_ROOT_NAME] = {"RootSpanName", COLUMN_BYTES, 0, 0, true},
+    [BLOCK_STATS_SERVICE] = {"ServiceStats.key_value.key", COLUMN_BYTES, 1, 1, false},
+    [BLOCK_STATS_SPANS] = {"ServiceStats.key_value.value.SpanCount", COLUMN_I32, 1, 1, false},
+    [BLOCK_STATS_ERRORS] = {"ServiceStats.key_value.value.ErrorCount", COLUMN_I32, 1, 1, false},
+    ATTR_LEAVES(BLOCK_RESOURCE_ATTRS, R, 2),
+    [BLOCK_RESOURCE_DROPPED] = {R ".DroppedAttributesCount", COLUMN_I32, 1, 1, false},
+    [BLOCK_RESOURCE_SERVICE] = {R ".ServiceName", COLUMN_BYTES, 1, 1, true},
+    [BLOCK_RESOURCE_CLUSTER] = {R ".Cluster", COLUMN_BYTES, 1, 2, true},
+    [BLOCK_RESOURCE_NAMESPACE] = {R ".Namespace", COLUMN_BYTES, 1, 2, true},
+    [BLOCK_RESOURCE_POD] = {R ".Pod", COLUMN_BYTES, 1, 2, true},
+    [BLOCK_RESOURCE_CONTAINER] = {R ".Container", COLUMN_BYTES, 1, 2, true},
+    [BLOCK_RESOURCE_K8S_CLUSTER] = {R ".K8sClusterName", COLUMN_BYTES, 1, 2, true},
+    [BLOCK_RESOURCE_K8S_NAMESPACE] = {R ".K8sNamespaceName", COLUMN_BYTES, 1, 2, true},
+    [BLOCK_RESOURCE_K8S_POD] = {R ".K8sPodName", COLUMN_BYTES, 1, 2, true},
+    [BLOCK_RESOURCE_K8S_CONTAINER] = {R ".K8sContainerName", COLUMN_BYTES, 1, 2, true},
+    DEDICATED_LEAVES(BLOCK_RESOURCE_DEDICATED, R, 1),
+    [BLOCK_SCOPE_NAME] = {C ".Name", COLUMN_BYTES, 2, 2, true},
+    [BLOCK_SCOPE_VERSION] = {C ".Version", COLUMN_BYTES, 2, 2, true},
+    ATTR_LEAVES(BLOCK_SCOPE_ATTRS, C, 3),
+    [BLOCK_SCOPE_DROPPED] = {C ".DroppedAttributesCount", COLUMN_I32, 2, 2, false},
+    [BLOCK_SPAN_ID] = {S ".SpanID", COLUMN_BYTES, 3, 3, false},
+    [BLOCK_SPAN_PARENT_SPAN_ID] = {S ".ParentSpanID", COLUMN_BYTES, 3, 3, false},
+    [BLOCK_SPAN_PARENT_ID] = {S ".ParentID", COLUMN_I32, 3, 3, false},
+    [BLOCK_SPAN_NESTED_LEFT] = {S ".NestedSetLeft", COLUMN_I32, 3, 3, false},
+    [BLOCK_SPAN_NESTED_RIGHT] = {S ".NestedSetRight", COLUMN_I32, 3, 3, false},
+    [BLOCK_SPAN_NAME] = {S ".Name", COLUMN_BYTES, 3, 3, true},
+    [BLOCK_SPAN_KIND] = {S ".Kind", COLUMN_I64, 3, 3, false},
+    [BLOCK_SPAN_TRACE_STATE] = {S ".TraceState", COLUMN_BYTES, 3, 3, false},
+    [BLOCK_SPAN_START] = {S ".StartTimeUnixNano", COLUMN_I64, 3, 3, false},
+    [BLOCK_SPAN_DURATION] = {S ".DurationNano", COLUMN_I64, 3, 3, false},
+    [BLOCK_SPAN_STATUS_CODE] = {S ".StatusCode", COLUMN_I64, 3, 3, false},
+    [BLOCK_SPAN_STATUS_MESSAGE] = {S ".StatusMessage", COLUMN_BYTES, 3, 3, false},
+    ATTR_LEAVES(BLOCK_SPAN_ATTRS, S, 4),
+    [BLOCK_SPAN_DROPPED] = {S ".DroppedAttributesCount", COLUMN_I32, 3, 3, false},
+    [BLOCK_EVENT_TIME] = {E ".TimeSinceStartNano", COLUMN_I64, 4, 4, false},
+    [BLOCK_EVENT_NAME] = {E ".Name", COLUMN_BYTES, 4, 4, true},
+    ATTR_LEAVES(BLOCK_EVENT_ATTRS, E, 5),
+    [BLOCK_EVENT_DROPPED] = {E ".DroppedAttributesCount", COLUMN_I32, 4, 4, false},
+    [BLOCK_SPAN_DROPPED_EVENTS] = {S ".DroppedEventsCount", COLUMN_I32, 3, 3, false},
+    [BLOCK_LINK_TRACE_ID] = {L ".TraceID", COLUMN_BYTES, 4, 4, false},
+    [BLOCK_LINK_SPAN_ID] = {L ".SpanID", COLUMN_BYTES, 4, 4, false},
+    [BLOCK_LINK_TRACE_STATE] = {L ".TraceState", COLUMN_BYTES, 4, 4, false},
+    ATTR_LEAVES(BLOCK_LINK_ATTRS, L, 5),
+    [BLOCK_LINK_DROPPED] = {L ".DroppedAttributesCount", COLUMN_I32, 4, 4, false},
+    [BLOCK_SPAN_DROPPED_LINKS] = {S ".DroppedLinksCount", COLUMN_I32, 3, 3, false},
+    [BLOCK_SPAN_HTTP_METHOD] = {S ".HttpMethod", COLUMN_BYTES, 3, 4, true},
+    [BLOCK_SPAN_HTTP_URL] = {S ".HttpUrl", COLUMN_BYTES, 3, 4, true},
+    [BLOCK_SPAN_HTTP_STATUS] = {S ".HttpStatusCode", COLUMN_I64, 3, 4, false},
+    DEDICATED_LEAVES(BLOCK_SPAN_DEDICATED, S, 3),
+};
+/* clang-format on */
+
+static enum column_type column_type_of(enum parquet_type t)
+{
+    switch (t) {
+    case PARQUET_BOOLEAN:
+        return COLUMN_BOOL;
+    case PARQUET_INT32:
+        return COLUMN_I32;
+    case PARQUET_INT64:
+        return COLUMN_I64;
+    case PARQUET_DOUBLE:
+        return COLUMN_F64;
+    case PARQUET_BYTE_ARRAY:
+    case PARQUET_GROUP:
+        break;
+    }
+    return COLUMN_BYTES;
+}
+
+static int check_leaf(const struct parquet_leaf *have, const struct block_leaf_info *want,
+                      struct err *err)
+{
+    if (column_type_of(have->type) != (enum column_type)want->column_type)
+        return err_set(err, ERR_CORRUPT, "column %s has physical type %d, not that of vParquet4",
+                       want->path, (int)have->type);
+    if (have->rep_max != want->rep_max || have->def_max != want->def_max)
+        return err_set(err, ERR_CORRUPT,
+                       "column %s has repetition and definition levels up to %u and %u, wanted %u "
+                       "and %u",
+                       want->path, have->rep_max, have->def_max, want->rep_max, want->def_max);
+    return 0;
+}
+
+int block_schema_bind(const struct parquet_file *f, int leaf_of[BLOCK_LEAVES], struct err *err)
+{
+    for (int i = 0; i < BLOCK_LEAVES; i++) {
+        leaf_of[i] = parquet_leaf_find(f, slice_cstr(block_leaves[i].path));
+        if (leaf_of[i] < 0)
+            continue;
+        int rc = check_leaf(&f->leaves[leaf_of[i]], &block_leaves[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}

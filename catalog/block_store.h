@@ -1,0 +1,45 @@
+/* Blocks in the bucket: their keys, writing one, opening one. */
+#ifndef CATALOG_BLOCK_STORE_H
+#define CATALOG_BLOCK_STORE_H
+
+#include "block/block_meta.h"
+#include "block/parquet.h"
+#include "block/span.h"
+#include "objstore/objstore.h"
+
+/* "<tenant>/<block>/<name>" into out. */
+int block_key(struct buf *out, struct slice tenant, const uint8_t id[16], const char *name);
+
+/* ---- writing ---- */
+
+struct block_writer;
+
+struct block_writer_opts {
+    struct slice tenant;
+    uint8_t id[16];
+    const struct block_dedicated *dedicated;
+    size_t dedicated_count;
+    uint64_t row_group_bytes;      /* a row group is cut at about this size */
+    double bloom_false_positive;
+    uint32_t bloom_shard_bytes;    /* largest; a small block gets a smaller filter */
+    uint32_t compaction_level;
+    uint64_t deadline_mono_ns;     /* for the whole block */
+};
+
+/* Writes data.parquet as it goes, then blooms and index, and meta.json last: a reader sees the
+ * whole block or none. Not for two threads at once; all slices in opts outlive the writer. */
+int block_writer_new(struct objstore *store, const struct block_writer_opts *opts,
+                     struct block_writer **out, struct err *err);
+/* Traces in ascending order of id. The bytes behind the spans must live until finish or free. */
+int block_writer_add(struct block_writer *w, const struct trace *trace, struct err *err);
+/* The meta that was written; tenant and dedicated as in opts. Call once, then free. */
+int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct err *err);
+void block_writer_free(struct block_writer *w); /* aborts what was not finished; NULL is fine */
+
+/* ---- reading ---- */
+
+/* Footer of a block's data.parquet, in the arena. */
+int block_open(struct objstore *store, const struct block_meta *meta, uint64_t deadline_mono_ns,
+               struct arena *a, struct parquet_file **out, struct err *err);
+
+#endif

@@ -1,0 +1,210 @@
+/* Writing a block: shred, encode row group by row group, upload, blooms, index, meta.json last. */
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "block/bloom.h"
+#include "block/shred.h"
+#include "catalog/block_store.h"
+
+/* Encoded bytes of one row group held before they go to the upload. */
+#define LIMIT_ROW_GROUP_BYTES ((size_t)2 << 30)
+
+struct block_writer {
+    struct objstore *store;
+    struct block_writer_opts opts;
+    struct shredder *shredder;
+    struct parquet_writer *parquet;
+    struct objstore_upload *upload;
+    struct buf key;
+    struct buf encoded;
+    VEC(struct trace_id { uint8_t id[16]; }) ids;
+    VEC(uint32_t) row_group_ends; /* counts of ids */
+    uint64_t start_unix_ns, end_unix_ns;
+};
+
+int block_writer_new(struct objstore *store, const struct block_writer_opts *opts,
+                     struct block_writer **out, struct err *err)
+{
+    struct block_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return err_set(err, ERR_NOMEM, "no memory for a block writer");
+    w->store = store;
+    w->opts = *opts;
+    buf_init(&w->key, 4096);
+    buf_init(&w->encoded, LIMIT_ROW_GROUP_BYTES);
+    const struct parquet_writer_opts popts = {
+        .schema = block_schema,
+        .node_count = block_schema_count,
+        .created_by = "rubato",
+    };
+    int rc = shredder_new(&w->shredder, err);
+    if (rc == 0)
+        rc = shredder_reset(w->shredder, opts->dedicated, opts->dedicated_count, err);
+    if (rc == 0)
+        rc = parquet_writer_new(&popts, &w->parquet, err);
+    if (rc == 0 && block_key(&w->key, opts->tenant, opts->id, "data.parquet") < 0)
+        rc = err_set(err, ERR_INVALID, "the block's key is too long");
+    if (rc == 0)
+        rc = objstore_upload_begin(store, buf_view(&w->key), opts->deadline_mono_ns, &w->upload,
+                                   err);
+    if (rc < 0) {
+        block_writer_free(w);
+        return rc;
+    }
+    *out = w;
+    return 0;
+}
+
+void block_writer_free(struct block_writer *w)
+{
+    if (!w)
+        return;
+    objstore_upload_abort(w->upload);
+    parquet_writer_free(w->parquet);
+    shredder_free(w->shredder);
+    buf_clear(&w->key);
+    buf_clear(&w->encoded);
+    vec_free(&w->ids);
+    vec_free(&w->row_group_ends);
+    free(w);
+}
+
+static int flush_row_group(struct block_writer *w, struct err *err)
+{
+    uint64_t start, end;
+    shredder_times(w->shredder, &start, &end);
+    if (w->row_group_ends.count == 0 || start < w->start_unix_ns)
+        w->start_unix_ns = start;
+    if (end > w->end_unix_ns)
+        w->end_unix_ns = end;
+    if (!vec_push(&w->row_group_ends, w->ids.count))
+        return err_set(err, ERR_NOMEM, "no memory for a block's index");
+    int rc = parquet_writer_row_group(w->parquet, shredder_columns(w->shredder), &w->encoded, err);
+    if (rc == 0)
+        rc = objstore_upload_write(w->upload, buf_view(&w->encoded), err);
+    buf_reset(&w->encoded);
+    if (rc == 0)
+        rc = shredder_reset(w->shredder, w->opts.dedicated, w->opts.dedicated_count, err);
+    return rc;
+}
+
+int block_writer_add(struct block_writer *w, const struct trace *trace, struct err *err)
+{
+    struct trace_id id;
+    assert(trace->span_count > 0);
+    memcpy(id.id, trace->batch->spans.at[trace->spans[0]].trace_id, sizeof id.id);
+    int rc = shredder_add(w->shredder, trace, err);
+    if (rc < 0)
+        return rc;
+    if (!vec_push(&w->ids, id))
+        return err_set(err, ERR_NOMEM, "no memory for a block's index");
+    if (shredder_bytes(w->shredder) >= w->opts.row_group_bytes)
+        return flush_row_group(w, err);
+    return 0;
+}
+
+static int put(struct block_writer *w, const char *name, struct slice body, struct err *err)
+{
+    buf_reset(&w->key);
+    if (block_key(&w->key, w->opts.tenant, w->opts.id, name) < 0)
+        return err_set(err, ERR_INVALID, "the block's key is too long");
+    return objstore_put(w->store, buf_view(&w->key), body, 0, w->opts.deadline_mono_ns, err);
+}
+
+/* Bytes of the one filter that `count` ids need, rounded up to whole words. Tempo sizes every shard
+ * at the configured bytes, 100 KB even for one trace; readers take the size from the object. */
+static uint32_t bloom_bytes(const struct block_writer *w, uint64_t count)
+{
+    double bits = ceil(-(double)count * log(w->opts.bloom_false_positive) / (M_LN2 * M_LN2));
+    double bytes = ceil(bits / 64) * 8;
+    return bytes < w->opts.bloom_shard_bytes ? (uint32_t)bytes : w->opts.bloom_shard_bytes;
+}
+
+static int put_blooms(struct block_writer *w, uint32_t *shards, struct err *err)
+{
+    struct bloom *bloom;
+    int rc = bloom_new(w->ids.count, w->opts.bloom_false_positive, bloom_bytes(w, w->ids.count),
+                       &bloom, err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < w->ids.count; i++)
+        bloom_add(bloom, w->ids.at[i].id);
+    *shards = bloom_shards(bloom);
+    for (uint32_t i = 0; i < *shards && rc == 0; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "bloom-%u", i);
+        buf_reset(&w->encoded);
+        rc = bloom_write(bloom, i, &w->encoded);
+        if (rc < 0)
+            err_set(err, rc, "no memory for a bloom filter");
+        else
+            rc = put(w, name, buf_view(&w->encoded), err);
+    }
+    bloom_free(bloom);
+    return rc;
+}
+
+static int put_index(struct block_writer *w, struct err *err)
+{
+    VEC(struct trace_id) last = {0};
+    int rc = 0;
+    for (uint32_t i = 0; i < w->row_group_ends.count && rc == 0; i++) {
+        if (!vec_push(&last, w->ids.at[w->row_group_ends.at[i] - 1]))
+            rc = err_set(err, ERR_NOMEM, "no memory for a block's index");
+    }
+    buf_reset(&w->encoded);
+    if (rc == 0) {
+        rc = block_index_write((const uint8_t(*)[16])last.at, last.count, &w->encoded);
+        if (rc < 0)
+            err_set(err, rc, "no memory for a block's index");
+    }
+    if (rc == 0)
+        rc = put(w, "index", buf_view(&w->encoded), err);
+    vec_free(&last);
+    return rc;
+}
+
+int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct err *err)
+{
+    assert(w->ids.count > 0);
+    int rc = 0;
+    if (shredder_rows(w->shredder) > 0)
+        rc = flush_row_group(w, err);
+    uint32_t footer_bytes = 0;
+    if (rc == 0)
+        rc = parquet_writer_finish(w->parquet, &w->encoded, &footer_bytes, err);
+    if (rc == 0)
+        rc = objstore_upload_write(w->upload, buf_view(&w->encoded), err);
+    if (rc == 0) {
+        struct objstore_upload *u = w->upload;
+        w->upload = NULL;
+        rc = objstore_upload_finish(u, err);
+    }
+    if (rc < 0)
+        return rc;
+    *meta = (struct block_meta){
+        .version = BLOCK_VPARQUET4,
+        .tenant = w->opts.tenant,
+        .start_unix_ns = w->start_unix_ns,
+        .end_unix_ns = w->end_unix_ns,
+        .total_objects = w->ids.count,
+        .size = parquet_writer_bytes(w->parquet),
+        .compaction_level = w->opts.compaction_level,
+        .total_records = parquet_writer_row_groups(w->parquet),
+        .footer_size = footer_bytes,
+        .dedicated = w->opts.dedicated,
+        .dedicated_count = w->opts.dedicated_count,
+    };
+    memcpy(meta->id, w->opts.id, sizeof meta->id);
+    rc = put_blooms(w, &meta->bloom_shards, err);
+    if (rc == 0)
+        rc = put_index(w, err);
+    buf_reset(&w->encoded);
+    if (rc == 0)
+        rc = block_meta_write(meta, &w->encoded, err);
+    if (rc == 0)
+        rc = put(w, "meta.json", buf_view(&w->encoded), err);
+    return rc;
+}

@@ -1,0 +1,516 @@
+/* One round of looking at the store. The order matters: segments first, then builds, then blocks,
+ * so that a segment that was retired meanwhile is still named by its build, and the build's block is
+ * in the list (docs/architecture.md). */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "catalog/block_store.h"
+#include "catalog/catalog_priv.h"
+
+#define POLL_TIMEOUT_NS (120 * NS_PER_S)
+#define META_BATCH 64
+#define LIMIT_META_BYTES ((size_t)1 << 20)
+#define SEGMENT_TAIL_GUESS ((uint64_t)64 << 10)
+
+struct name_list {
+    VEC(struct listed { char *name; uint64_t bytes; }) at;
+    bool out_of_memory;
+};
+
+static int collect_name(void *ctx, const struct objstore_list_item *item)
+{
+    struct name_list *l = ctx;
+    char *name = strndup((const char *)item->key.ptr, item->key.len);
+    if (!name || !vec_push(&l->at, (struct listed){name, item->bytes})) {
+        free(name);
+        l->out_of_memory = true;
+        return 1;
+    }
+    return 0;
+}
+
+static void name_list_clear(struct name_list *l)
+{
+    for (uint32_t i = 0; i < l->at.count; i++)
+        free(l->at.at[i].name);
+    vec_free(&l->at);
+}
+
+static int list_names(struct catalog *c, const char *prefix, bool delimiter, uint64_t deadline,
+                      struct name_list *out, struct err *err)
+{
+    int rc = objstore_list(c->opts.store, slice_cstr(prefix), slice_of(NULL, 0), delimiter,
+                           collect_name, out, deadline, err);
+    if (rc == 0 && out->out_of_memory)
+        rc = err_set(err, ERR_NOMEM, "no memory for a listing");
+    return rc;
+}
+
+static bool list_has(const struct name_list *l, struct slice name)
+{
+    uint32_t lo = 0, hi = l->at.count;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        int d = slice_cmp(slice_cstr(l->at.at[mid].name), name);
+        if (d == 0)
+            return true;
+        if (d < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return false;
+}
+
+/* ---- segments ---- */
+
+static int segment_load(struct catalog *c, const struct listed *name, uint64_t deadline,
+                        struct catalog_segment **out, struct err *err)
+{
+    struct objstore_get get = {.key = slice_cstr(name->name),
+                               .range = OBJSTORE_SUFFIX,
+                               .bytes = SEGMENT_TAIL_GUESS};
+    buf_init(&get.out, LIMIT_SEGMENT_FOOTER_BYTES);
+    struct arena *a = arena_new(LIMIT_SEGMENT_FOOTER_BYTES * 2);
+    struct catalog_segment *s = a ? arena_zalloc(a, sizeof *s) : NULL;
+    int rc = s ? 0 : err_set(err, ERR_NOMEM, "no memory for a segment");
+    uint64_t footer_bytes = 0;
+    for (int round = 0; rc == 0; round++) {
+        rc = objstore_get_many(c->opts.store, &get, 1, deadline, err);
+        if (rc == 0)
+            rc = segment_tail_decode(buf_view(&get.out), get.object_bytes, &footer_bytes, err);
+        if (rc < 0 || footer_bytes <= get.out.len || round > 0)
+            break;
+        get.bytes = footer_bytes;
+        buf_reset(&get.out);
+    }
+    if (rc == 0) {
+        struct slice tail = slice_from(buf_view(&get.out), get.out.len - footer_bytes);
+        rc = segment_footer_decode(tail, get.object_bytes, a, &s->footer, err);
+    }
+    if (rc == 0) {
+        s->raw = arena_zalloc(a, s->footer.section_count * sizeof *s->raw);
+        if (!s->raw || !arena_slice(a, slice_cstr(name->name), &s->name))
+            rc = arena_err(a, err, "a segment's footer");
+    }
+    buf_clear(&get.out);
+    if (rc < 0) {
+        err_wrap(err, "segment %s", name->name);
+        arena_free(a);
+        return rc;
+    }
+    atomic_init(&s->refs, 1);
+    s->arena = a;
+    s->added_mono_ns = clock_mono_ns(c->opts.clock);
+    s->bytes = get.object_bytes;
+    for (uint32_t i = 0; i < s->footer.section_count; i++)
+        s->raw_bytes += s->footer.sections[i].raw_bytes;
+    *out = s;
+    return 0;
+}
+
+static int segments_add(struct catalog *c, const struct name_list *listed, uint64_t deadline,
+                        struct err *err)
+{
+    for (uint32_t i = 0; i < listed->at.count; i++) {
+        struct slice name = slice_cstr(listed->at.at[i].name);
+        bool known;
+        pthread_mutex_lock(&c->shared.mu);
+        catalog_segment_find_locked(c, name, &known);
+        known = known || catalog_is_tombstoned_locked(c, name);
+        pthread_mutex_unlock(&c->shared.mu);
+        if (known)
+            continue;
+        struct catalog_segment *s = NULL;
+        int rc = segment_load(c, &listed->at.at[i], deadline, &s, err);
+        if (rc == ERR_NOTFOUND)
+            continue; /* retired since the listing */
+        if (rc == ERR_CORRUPT) {
+            counter_add(c->m.bad_segments, 1);
+            LOG_ERROR(&c->log, "segment cannot be read and is left out", KV_ERR(err));
+            continue;
+        }
+        if (rc < 0)
+            return rc;
+        pthread_mutex_lock(&c->shared.mu);
+        bool added = !catalog_is_tombstoned_locked(c, name) && catalog_insert_segment_locked(c, s);
+        catalog_link_builds_locked(c); /* in one step: its block may be visible already */
+        pthread_mutex_unlock(&c->shared.mu);
+        if (!added)
+            catalog_segment_release(s);
+    }
+    return 0;
+}
+
+/* Drops segments that the listing, begun at started, no longer has. */
+static void segments_drop_locked(struct catalog *c, const struct name_list *listed,
+                                 uint64_t started_mono_ns)
+{
+    for (uint32_t i = c->shared.segments.count; i-- > 0;) {
+        struct catalog_segment *s = c->shared.segments.at[i];
+        if (s->added_mono_ns < started_mono_ns && !list_has(listed, s->name))
+            catalog_remove_segment_locked(c, i);
+    }
+}
+
+static bool any_segment_gone(struct catalog *c, const struct name_list *listed,
+                             uint64_t started_mono_ns)
+{
+    bool gone = false;
+    pthread_mutex_lock(&c->shared.mu);
+    for (uint32_t i = 0; i < c->shared.segments.count && !gone; i++) {
+        struct catalog_segment *s = c->shared.segments.at[i];
+        gone = s->added_mono_ns < started_mono_ns && !list_has(listed, s->name);
+    }
+    pthread_mutex_unlock(&c->shared.mu);
+    return gone;
+}
+
+/* ---- builds ---- */
+
+static struct catalog_build_state *build_parse(struct slice json, const char *name)
+{
+    cJSON *doc = cJSON_ParseWithLength((const char *)json.ptr, json.len);
+    cJSON *list = cJSON_GetObjectItemCaseSensitive(doc, "segments");
+    struct catalog_build_state *b = calloc(1, sizeof *b);
+    bool ok = b && cJSON_IsArray(list) && (b->name = strdup(name));
+    const cJSON *item;
+    if (ok) {
+        cJSON_ArrayForEach(item, list)
+        {
+            char *copy = cJSON_IsString(item) ? strdup(item->valuestring) : NULL;
+            ok = ok && copy && vec_push(&b->segments, copy);
+            if (!ok) {
+                free(copy);
+                break;
+            }
+        }
+    }
+    cJSON_Delete(doc);
+    if (!ok) {
+        catalog_build_state_free(b);
+        return NULL;
+    }
+    return b;
+}
+
+static int build_load(struct catalog *c, const char *name, uint64_t deadline, struct err *err)
+{
+    struct buf json;
+    buf_init(&json, LIMIT_CATALOG_BUILD_BYTES);
+    int rc = objstore_get(c->opts.store, slice_cstr(name), deadline, &json, err);
+    struct catalog_build_state *b = rc == 0 ? build_parse(buf_view(&json), name) : NULL;
+    buf_clear(&json);
+    if (rc == ERR_NOTFOUND)
+        return 0; /* finished since the listing */
+    if (rc < 0)
+        return rc;
+    if (!b)
+        return err_set(err, ERR_CORRUPT, "build object %s cannot be read", name);
+    b->seen_mono_ns = clock_mono_ns(c->opts.clock);
+    pthread_mutex_lock(&c->shared.mu);
+    bool known = catalog_build_of_locked(c, slice_cstr(name));
+    bool added = !known && vec_push(&c->shared.builds, b);
+    if (added)
+        catalog_link_builds_locked(c);
+    pthread_mutex_unlock(&c->shared.mu);
+    if (!added)
+        catalog_build_state_free(b);
+    return added || known ? 0 : err_set(err, ERR_NOMEM, "no memory for a build");
+}
+
+/* Loads builds that are new. *open: whether there is one whose blocks may still be appearing. */
+static int builds_add(struct catalog *c, const struct name_list *listed, uint64_t deadline,
+                      bool *open, struct err *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < listed->at.count && rc == 0; i++) {
+        struct slice name = slice_cstr(listed->at.at[i].name);
+        pthread_mutex_lock(&c->shared.mu);
+        bool known =
+            catalog_build_of_locked(c, name) || catalog_is_tombstoned_locked(c, name);
+        pthread_mutex_unlock(&c->shared.mu);
+        if (!known)
+            rc = build_load(c, listed->at.at[i].name, deadline, err);
+        if (rc == ERR_CORRUPT) {
+            /* Its spans may be seen twice until it goes, which is better than not at all. */
+            LOG_ERROR(&c->log, "build object is left out", KV_ERR(err));
+            rc = 0;
+        }
+    }
+    pthread_mutex_lock(&c->shared.mu);
+    *open = false;
+    for (uint32_t i = 0; i < c->shared.builds.count; i++) {
+        /* Blocks of our own builds are told at their commit. */
+        const struct catalog_build_state *b = c->shared.builds.at[i];
+        *open |= !b->ours && !b->finished_mono_ns;
+    }
+    pthread_mutex_unlock(&c->shared.mu);
+    return rc;
+}
+
+static void builds_drop_locked(struct catalog *c, const struct name_list *listed,
+                               uint64_t started_mono_ns)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < c->shared.builds.count; i++) {
+        struct catalog_build_state *b = c->shared.builds.at[i];
+        if (b->ours || b->seen_mono_ns >= started_mono_ns || list_has(listed, slice_cstr(b->name)))
+            c->shared.builds.at[kept++] = b;
+        else
+            catalog_build_state_free(b);
+    }
+    c->shared.builds.count = kept;
+}
+
+/* Deletes finished build objects once no reader can need them. */
+static void builds_sweep(struct catalog *c, uint64_t deadline)
+{
+    for (;;) {
+        uint64_t now = clock_mono_ns(c->opts.clock);
+        struct catalog_build_state *due = NULL;
+        pthread_mutex_lock(&c->shared.mu);
+        for (uint32_t i = 0; i < c->shared.builds.count; i++) {
+            struct catalog_build_state *b = c->shared.builds.at[i];
+            if (b->finished_mono_ns && now - b->finished_mono_ns >= CATALOG_BUILD_LINGER_NS) {
+                due = b;
+                c->shared.builds.at[i] = c->shared.builds.at[--c->shared.builds.count];
+                catalog_tombstone_locked(c, slice_cstr(b->name));
+                catalog_link_builds_locked(c);
+                break;
+            }
+        }
+        pthread_mutex_unlock(&c->shared.mu);
+        if (!due)
+            return;
+        struct err err;
+        if (objstore_delete(c->opts.store, slice_cstr(due->name), deadline, &err) < 0)
+            LOG_WARN(&c->log, "finished build object cannot be deleted", KV_ERR(&err));
+        catalog_build_state_free(due);
+    }
+}
+
+/* ---- blocks ---- */
+
+struct listed_block {
+    uint8_t id[16];
+    bool live, compacted;
+};
+
+struct block_listing {
+    struct slice tenant;
+    VEC(struct listed_block) at;
+    bool out_of_memory;
+};
+
+static int collect_block(void *ctx, const struct objstore_list_item *item)
+{
+    struct block_listing *l = ctx;
+    struct slice rest = slice_from(item->key, l->tenant.len + 1);
+    struct slice name = slice_from(rest, 37);
+    struct listed_block b = {0};
+    bool live = slice_eq(name, SLICE("meta.json"));
+    bool compacted = slice_eq(name, SLICE("meta.compacted.json"));
+    if ((!live && !compacted) || rest.ptr[36] != '/' || !uuid_parse(slice_of(rest.ptr, 36), b.id))
+        return 0;
+    b.live = live;
+    b.compacted = compacted;
+    struct listed_block *last = l->at.count ? &l->at.at[l->at.count - 1] : NULL;
+    if (last && memcmp(last->id, b.id, 16) == 0) {
+        last->live |= live;
+        last->compacted |= compacted;
+    } else if (!vec_push(&l->at, b)) {
+        l->out_of_memory = true;
+        return 1;
+    }
+    return 0;
+}
+
+static struct catalog_block *block_parse(struct catalog *c, struct slice tenant,
+                                         const uint8_t id[16], struct slice json)
+{
+    struct arena *a = arena_new(LIMIT_META_BYTES * 4);
+    struct catalog_block *b = a ? arena_zalloc(a, sizeof *b) : NULL;
+    struct err err = {0};
+    int rc = b ? block_meta_parse(json, a, &b->meta, &err) : err_set(&err, ERR_NOMEM, "no memory");
+    if (rc == 0 && (memcmp(b->meta.id, id, 16) != 0 || !slice_eq(b->meta.tenant, tenant)))
+        rc = err_set(&err, ERR_CORRUPT, "meta.json names another block or tenant");
+    if (rc < 0) {
+        char uuid[37];
+        uuid_format(id, uuid);
+        counter_add(c->m.bad_blocks, 1);
+        LOG_ERROR(&c->log, "block cannot be read and is left out", KV_SLICE("tenant", tenant),
+                  KV_STR("block", uuid), KV_ERR(&err));
+        arena_free(a);
+        return NULL;
+    }
+    atomic_init(&b->refs, 1);
+    b->arena = a;
+    return b;
+}
+
+/* Loads the metas of ids[0..count), count <= META_BATCH. */
+static int metas_load(struct catalog *c, struct slice tenant, const uint8_t (*ids)[16],
+                      size_t count, uint64_t deadline, struct err *err)
+{
+    struct objstore_get gets[META_BATCH];
+    struct buf keys[META_BATCH];
+    int rc = 0;
+    for (size_t i = 0; i < count; i++) {
+        buf_init(&keys[i], 4096);
+        gets[i] = (struct objstore_get){.range = OBJSTORE_WHOLE};
+        buf_init(&gets[i].out, LIMIT_META_BYTES);
+        if (rc == 0 && block_key(&keys[i], tenant, ids[i], "meta.json") < 0)
+            rc = err_set(err, ERR_NOMEM, "no memory for a key");
+        gets[i].key = buf_view(&keys[i]);
+    }
+    if (rc == 0) {
+        objstore_get_many(c->opts.store, gets, count, deadline, NULL);
+        for (size_t i = 0; i < count && rc == 0; i++) {
+            if (gets[i].rc == ERR_NOTFOUND)
+                continue; /* compacted or deleted since the listing */
+            if (gets[i].rc < 0) {
+                rc = gets[i].rc;
+                if (err)
+                    *err = gets[i].err;
+                break;
+            }
+            struct catalog_block *b = block_parse(c, tenant, ids[i], buf_view(&gets[i].out));
+            if (!b)
+                continue;
+            pthread_mutex_lock(&c->shared.mu);
+            struct catalog_tenant *t = catalog_tenant_locked(c, tenant, true);
+            bool ok = t && catalog_insert_block_locked(c, t, b);
+            pthread_mutex_unlock(&c->shared.mu);
+            if (!ok) {
+                catalog_block_release(b);
+                rc = err_set(err, ERR_NOMEM, "no memory for the list of blocks");
+            }
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        buf_clear(&keys[i]);
+        buf_clear(&gets[i].out);
+    }
+    return rc;
+}
+
+static int compare_listed(const void *a, const void *b)
+{
+    return memcmp(((const struct listed_block *)a)->id, ((const struct listed_block *)b)->id, 16);
+}
+
+/* Blocks of one tenant: loads the new, drops the gone. known: ids that were there before the
+ * listing began; blocks committed meanwhile are not among them and stay. */
+static int tenant_refresh(struct catalog *c, struct slice tenant, uint64_t deadline,
+                          struct err *err)
+{
+    struct block_listing l = {.tenant = tenant};
+    VEC(struct listed_block) known = {0};
+    VEC(struct block_id { uint8_t id[16]; }) fresh = {0};
+    struct buf prefix;
+    buf_init(&prefix, 4096);
+    bool ok = buf_printf(&prefix, "%.*s/", SLICE_ARGS(tenant)) == 0;
+
+    pthread_mutex_lock(&c->shared.mu);
+    struct catalog_tenant *t = catalog_tenant_locked(c, tenant, false);
+    for (uint32_t i = 0; t && i < t->blocks.count && ok; i++) {
+        struct listed_block k = {0};
+        memcpy(k.id, t->blocks.at[i]->meta.id, 16);
+        ok = vec_push(&known, k);
+    }
+    pthread_mutex_unlock(&c->shared.mu);
+
+    int rc = ok ? objstore_list(c->opts.store, buf_view(&prefix), slice_of(NULL, 0), false,
+                                collect_block, &l, deadline, err)
+                : err_set(err, ERR_NOMEM, "no memory for a listing");
+    if (rc == 0 && l.out_of_memory)
+        rc = err_set(err, ERR_NOMEM, "no memory for a listing");
+    /* Directories of a store may list in another order than UUIDs compare. */
+    if (l.at.count)
+        qsort(l.at.at, l.at.count, sizeof l.at.at[0], compare_listed);
+    for (uint32_t i = 0; i < l.at.count && rc == 0; i++) {
+        const struct listed_block *b = &l.at.at[i];
+        if (!b->live || b->compacted)
+            continue;
+        if (known.count && bsearch(b, known.at, known.count, sizeof *b, compare_listed))
+            continue;
+        struct block_id id;
+        memcpy(id.id, b->id, 16);
+        if (!vec_push(&fresh, id))
+            rc = err_set(err, ERR_NOMEM, "no memory for a listing");
+    }
+    for (uint32_t i = 0; i < fresh.count && rc == 0; i += META_BATCH) {
+        uint32_t n = fresh.count - i < META_BATCH ? fresh.count - i : META_BATCH;
+        rc = metas_load(c, tenant, (const uint8_t(*)[16])fresh.at[i].id, n, deadline, err);
+    }
+    if (rc == 0) {
+        pthread_mutex_lock(&c->shared.mu);
+        t = catalog_tenant_locked(c, tenant, false);
+        for (uint32_t i = 0; t && i < known.count; i++) {
+            const struct listed_block *now =
+                l.at.count ? bsearch(&known.at[i], l.at.at, l.at.count, sizeof *now, compare_listed)
+                           : NULL;
+            bool found;
+            uint32_t at = catalog_block_find(t, known.at[i].id, &found);
+            if (!found || (now && now->live && !now->compacted))
+                continue;
+            catalog_block_release(t->blocks.at[at]);
+            t->blocks.count--;
+            memmove(t->blocks.at + at, t->blocks.at + at + 1,
+                    (t->blocks.count - at) * sizeof t->blocks.at[0]);
+        }
+        pthread_mutex_unlock(&c->shared.mu);
+    }
+    buf_clear(&prefix);
+    vec_free(&l.at);
+    vec_free(&known);
+    vec_free(&fresh);
+    return rc;
+}
+
+static int blocks_refresh(struct catalog *c, uint64_t deadline, struct err *err)
+{
+    struct name_list roots = {0};
+    int rc = list_names(c, "", true, deadline, &roots, err);
+    for (uint32_t i = 0; i < roots.at.count && rc == 0; i++) {
+        struct slice name = slice_cstr(roots.at.at[i].name);
+        if (name.len < 2 || name.ptr[name.len - 1] != '/')
+            continue; /* an object: work.json, the cluster seed, our own state */
+        name.len--;
+        rc = tenant_refresh(c, name, deadline, err);
+    }
+    name_list_clear(&roots);
+    return rc;
+}
+
+int catalog_poll(struct catalog *c, bool full, struct err *err)
+{
+    uint64_t started = clock_mono_ns(c->opts.clock);
+    uint64_t deadline = started + POLL_TIMEOUT_NS;
+    struct name_list segments = {0}, builds = {0};
+    bool building = false;
+    builds_sweep(c, deadline);
+    int rc = list_names(c, CATALOG_WAL_PREFIX, false, deadline, &segments, err);
+    if (rc == 0)
+        rc = list_names(c, CATALOG_BUILD_PREFIX, false, deadline, &builds, err);
+    bool gone = rc == 0 && any_segment_gone(c, &segments, started);
+    if (rc == 0)
+        rc = builds_add(c, &builds, deadline, &building, err);
+    if (rc == 0 && (full || gone || building))
+        rc = blocks_refresh(c, deadline, err);
+    if (rc == 0)
+        rc = segments_add(c, &segments, deadline, err);
+    if (rc == 0) {
+        pthread_mutex_lock(&c->shared.mu);
+        segments_drop_locked(c, &segments, started);
+        builds_drop_locked(c, &builds, started);
+        catalog_link_builds_locked(c);
+        catalog_gauges_locked(c);
+        pthread_mutex_unlock(&c->shared.mu);
+    }
+    name_list_clear(&segments);
+    name_list_clear(&builds);
+    return rc;
+}

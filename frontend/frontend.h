@@ -1,0 +1,27 @@
+/* The public query API: parse and check a request, split it into jobs over blocks and live spans,
+ * fan out to workers, merge, answer. Shapes and texts: docs/api.md. */
+#ifndef FRONTEND_FRONTEND_H
+#define FRONTEND_FRONTEND_H
+
+#include "app/app.h"
+#include "catalog/catalog.h"
+#include "query/query.h"
+
+struct frontend;
+
+struct frontend_opts {
+    struct app *app;         /* configuration, tenants, log, metrics, clock */
+    struct catalog *catalog;
+    struct query_worker worker;
+    uint32_t request_threads; /* requests answered at once; 0: 16 */
+    uint32_t job_threads;     /* jobs run at once; 0: twice the processors */
+};
+
+int frontend_new(const struct frontend_opts *opts, struct frontend **out, struct err *err);
+void frontend_free(struct frontend *f); /* finishes what is under way; NULL is fine */
+
+/* A net_handler_fn (ctx is the frontend) for every path below /api/ that is not the process's
+ * own. */
+void frontend_handle(void *ctx, struct net_request *req);
+
+#endif

@@ -1,0 +1,27 @@
+/* Limits of the frontend that are not configuration. */
+#ifndef FRONTEND_FRONTEND_LIMITS_H
+#define FRONTEND_FRONTEND_LIMITS_H
+
+#include <stddef.h>
+
+/* Results of one query while they are merged. Hit: the query fails with ERR_LIMIT. */
+#define LIMIT_QUERY_BYTES ((size_t)256 << 20)
+
+/* One answer's body. Hit: 500 and a text that says so. */
+#define LIMIT_ANSWER_BYTES ((size_t)512 << 20)
+
+/* A query parameter after decoding; the query text has its own limit from the configuration. */
+#define LIMIT_PARAM_BYTES ((size_t)1 << 20)
+
+/* Requests that wait for a request thread. Hit: 429, "job queue full". */
+#define LIMIT_QUEUED_REQUESTS 2000
+
+/* Jobs of one query that run before the answer is looked at again: large enough to keep all job
+ * threads busy, small enough that a query whose limit is met early reads little. Fixed, so that the
+ * same question over the same blocks gets the same answer. */
+#define SEARCH_WAVE_JOBS 16
+
+/* When nothing else bounds a query. */
+#define QUERY_TIMEOUT_S 60
+
+#endif

@@ -1,0 +1,57 @@
+/* The frontend's parts, shared by its files. */
+#ifndef FRONTEND_FRONTEND_PRIV_H
+#define FRONTEND_FRONTEND_PRIV_H
+
+#include "base/pool.h"
+#include "frontend/frontend.h"
+
+struct frontend {
+    struct frontend_opts opts;
+    struct log log;
+    struct pool *requests;
+    struct pool *jobs;
+};
+
+/* A request while it is answered: one thread, one arena. */
+struct query {
+    struct frontend *frontend;
+    struct net_request *req;
+    struct slice tenant;
+    uint64_t deadline_mono_ns;
+    struct arena *arena;
+};
+
+/* An answer in the making. */
+struct answer {
+    int status;
+    const char *content_type;
+    struct buf body;
+};
+
+/* trace_api.c: v2 for /api/v2/traces/. id is the path's last segment as sent. */
+int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, struct err *err);
+/* search_api.c */
+int search_api(struct query *q, struct answer *out, struct err *err);
+
+/* ---- parameters ---- */
+
+/* The decoded value in the arena; false: absent or empty. */
+bool query_param(struct query *q, const char *name, struct slice *out);
+/* Unix seconds. Absent: 0. ERR_INVALID "invalid start: …". */
+int query_param_seconds(struct query *q, const char *name, uint64_t *out, struct err *err);
+/* A decimal number; absent: the default. ERR_INVALID "invalid limit: …". */
+int query_param_count(struct query *q, const char *name, bool zero_is_default, uint32_t fallback,
+                      uint32_t *out, struct err *err);
+/* Whether the client wants protobuf. */
+bool query_accepts_protobuf(const struct net_request *req);
+
+/* ---- fan-out ---- */
+
+/* Runs run(job i) for all i < count on the job pool and waits. */
+int query_fan_out(struct query *q, size_t count, void (*run)(void *ctx, size_t i), void *ctx,
+                  struct err *err);
+
+/* search_json.c */
+int search_json(const struct query_trace *traces, uint32_t count, bool legacy, struct buf *out);
+
+#endif

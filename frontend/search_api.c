@@ -1,0 +1,355 @@
+/* GET /api/search: parameters, jobs newest block first in waves, merge by trace id, answer. */
+#include "base/text.h"
+#include "base/vec.h"
+#include "frontend/frontend_limits.h"
+#include "frontend/frontend_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct search_params {
+    struct slice text; /* TraceQL */
+    bool legacy;       /* no q: results without spansets */
+    uint32_t limit, spss;
+    uint64_t start_s, end_s;
+};
+
+struct search_job {
+    struct query_source source;
+    struct arena *arena;
+    struct query_search_result result;
+    int rc;
+    struct err err;
+};
+
+struct search_query {
+    struct query *q;
+    struct query_search search;
+    struct search_job *jobs;
+    size_t job_count;
+    size_t wave_first;
+    VEC(struct query_trace) traces;
+    uint32_t *slots; /* open addressing by trace id: index into traces, or UINT32_MAX */
+    uint32_t slot_count; /* a power of two, at least twice the traces */
+    uint64_t inspected_bytes, total_bytes;
+    uint32_t inspected_traces, total_blocks;
+    size_t completed_jobs;
+};
+
+/* ---- parameters ---- */
+
+static int time_range(struct query *q, struct search_params *p, struct err *err)
+{
+    int rc = query_param_seconds(q, "start", &p->start_s, err);
+    if (rc == 0)
+        rc = query_param_seconds(q, "end", &p->end_s, err);
+    if (rc < 0 || (!p->start_s && !p->end_s))
+        return rc;
+    if (p->end_s <= p->start_s)
+        return err_set(err, ERR_INVALID,
+                       "http parameter start must be before end. received start=%llu end=%llu",
+                       (unsigned long long)p->start_s, (unsigned long long)p->end_s);
+    int64_t max = q->frontend->opts.app->cfg.query_frontend.search.max_duration_ns;
+    if (max > 0 && p->end_s - p->start_s > (uint64_t)max / NS_PER_S) {
+        char text[40];
+        format_duration(max, text);
+        return err_set(err, ERR_INVALID,
+                       "range specified by start and end exceeds %s. received start=%llu end=%llu",
+                       text, (unsigned long long)p->start_s, (unsigned long long)p->end_s);
+    }
+    return 0;
+}
+
+static int counts(struct query *q, struct search_params *p, struct err *err)
+{
+    const struct app_config *cfg = &q->frontend->opts.app->cfg;
+    uint32_t max_limit = (uint32_t)cfg->query_frontend.search.max_result_limit;
+    uint32_t max_spss = (uint32_t)cfg->query_frontend.search.max_spans_per_span_set;
+    int rc = query_param_count(q, "limit", false,
+                               (uint32_t)cfg->query_frontend.search.default_result_limit,
+                               &p->limit, err);
+    if (rc == 0)
+        rc = query_param_count(q, "spss", true,
+                               (uint32_t)cfg->query_frontend.search.default_spans_per_span_set,
+                               &p->spss, err);
+    if (rc == 0 && max_limit && p->limit > max_limit)
+        rc = err_set(err, ERR_INVALID, "limit %u exceeds max limit %u", p->limit, max_limit);
+    if (rc == 0 && max_spss && p->spss > max_spss)
+        rc = err_set(err, ERR_INVALID, "spans per span set exceeds %u. received %u", max_spss,
+                     p->spss);
+    return rc;
+}
+
+static int parse_params(struct query *q, struct search_params *p, struct err *err)
+{
+    *p = (struct search_params){0};
+    struct slice other;
+    uint64_t max = q->frontend->opts.app->cfg.query_frontend.max_query_expression_size_bytes;
+    if (!query_param(q, "q", &p->text)) {
+        if (query_param(q, "tags", &other) || query_param(q, "minDuration", &other) ||
+            query_param(q, "maxDuration", &other))
+            return err_set(err, ERR_INVALID,
+                           "search by tags, minDuration and maxDuration is not served yet: use "
+                           "q with TraceQL");
+        p->text = SLICE("{}");
+        p->legacy = true;
+    } else if (query_param(q, "tags", &other)) {
+        return err_set(err, ERR_INVALID,
+                       "invalid request: can't specify tags and q in the same query");
+    }
+    if (max && p->text.len > max)
+        return err_set(err, ERR_INVALID,
+                       "TraceQL expression exceeds the configured maximum size of %llu bytes, "
+                       "reduce the query expression size or contact your system administrator",
+                       (unsigned long long)max);
+    int rc = counts(q, p, err);
+    return rc < 0 ? rc : time_range(q, p, err);
+}
+
+/* ---- merging ---- */
+
+static bool merge_services(struct arena *a, struct query_trace *into, const struct query_trace *t)
+{
+    for (uint32_t i = 0; i < t->service_count; i++) {
+        const struct query_service *s = &t->services[i];
+        struct query_service *same = NULL;
+        for (uint32_t k = 0; k < into->service_count && !same; k++) {
+            if (slice_eq(into->services[k].name, s->name))
+                same = &into->services[k];
+        }
+        if (same) {
+            if (s->span_count > same->span_count)
+                same->span_count = s->span_count;
+            if (s->error_count > same->error_count)
+                same->error_count = s->error_count;
+            continue;
+        }
+        struct query_service *more =
+            arena_array(a, struct query_service, (size_t)into->service_count + 1);
+        if (!more)
+            return false;
+        if (into->service_count)
+            memcpy(more, into->services, into->service_count * sizeof *more);
+        more[into->service_count++] = *s;
+        into->services = more;
+    }
+    return true;
+}
+
+/* Fragments of one trace from several places: earliest start, longest duration, first root, the
+ * larger spanset. */
+static bool merge_trace(struct arena *a, struct query_trace *into, const struct query_trace *t)
+{
+    if (t->start_unix_ns < into->start_unix_ns)
+        into->start_unix_ns = t->start_unix_ns;
+    if (t->duration_ns > into->duration_ns)
+        into->duration_ns = t->duration_ns;
+    if (into->root_service.len == 0)
+        into->root_service = t->root_service;
+    if (into->root_name.len == 0)
+        into->root_name = t->root_name;
+    if (t->set_count && (!into->set_count || t->sets[0].matched > into->sets[0].matched)) {
+        into->sets = t->sets;
+        into->set_count = t->set_count;
+    }
+    return merge_services(a, into, t);
+}
+
+/* Slot of the trace of that id: the one that holds it, or the empty one where it belongs. */
+static uint32_t *find_slot(struct search_query *s, const uint8_t id[16])
+{
+    uint64_t h;
+    memcpy(&h, id + 8, sizeof h); /* trace ids are random; the low half is, where the high is not */
+    uint32_t i = (uint32_t)(h * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (s->slot_count - 1);
+    while (s->slots[i] != UINT32_MAX && memcmp(s->traces.at[s->slots[i]].id, id, 16) != 0)
+        i = (i + 1) & (s->slot_count - 1);
+    return &s->slots[i];
+}
+
+static bool grow_slots(struct search_query *s, uint32_t traces)
+{
+    if (s->slot_count >= 2 * (uint64_t)traces)
+        return true;
+    uint32_t count = s->slot_count ? s->slot_count : 64;
+    while (count < 4 * (uint64_t)traces && count < UINT32_C(1) << 30)
+        count *= 2;
+    uint32_t *slots = malloc(count * sizeof *slots);
+    if (!slots)
+        return false;
+    memset(slots, 0xff, count * sizeof *slots);
+    free(s->slots);
+    s->slots = slots;
+    s->slot_count = count;
+    for (uint32_t i = 0; i < s->traces.count; i++)
+        *find_slot(s, s->traces.at[i].id) = i;
+    return true;
+}
+
+static int merge_result(struct search_query *s, const struct query_search_result *r,
+                        struct err *err)
+{
+    s->inspected_bytes += r->inspected_bytes;
+    s->inspected_traces += r->inspected_traces;
+    s->completed_jobs++;
+    bool ok = grow_slots(s, s->traces.count + r->trace_count);
+    for (uint32_t i = 0; i < r->trace_count && ok; i++) {
+        uint32_t *slot = find_slot(s, r->traces[i].id);
+        if (*slot != UINT32_MAX) {
+            ok = merge_trace(s->q->arena, &s->traces.at[*slot], &r->traces[i]);
+        } else {
+            *slot = s->traces.count;
+            ok = vec_push(&s->traces, r->traces[i]);
+        }
+    }
+    return ok ? 0 : err_set(err, ERR_NOMEM, "no memory for a search's results");
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct query_trace *x = a, *y = b;
+    if (x->start_unix_ns != y->start_unix_ns)
+        return x->start_unix_ns < y->start_unix_ns ? 1 : -1;
+    return memcmp(x->id, y->id, 16);
+}
+
+/* ---- jobs ---- */
+
+static void run_job(void *ctx, size_t i)
+{
+    struct search_query *s = ctx;
+    struct search_job *j = &s->jobs[s->wave_first + i];
+    const struct query_worker *w = &s->q->frontend->opts.worker;
+    j->arena = arena_new(LIMIT_QUERY_BYTES);
+    if (!j->arena)
+        j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
+    else
+        j->rc = w->search(w->self, &j->source, &s->search, s->q->deadline_mono_ns, j->arena,
+                          &j->result, &j->err);
+}
+
+static int plan(struct search_query *s, const struct search_params *p,
+                const struct catalog_view *view, struct err *err)
+{
+    struct query *q = s->q;
+    s->jobs = arena_zalloc(q->arena, (view->block_count + 1) * sizeof *s->jobs);
+    if (!s->jobs)
+        return arena_err(q->arena, err, "a search's jobs");
+    if (traceql_query_matches_nothing(s->search.query))
+        return 0;
+    if (view->section_count)
+        s->jobs[s->job_count++].source =
+            (struct query_source){.tenant = q->tenant, .view = view};
+    for (size_t i = 0; i < view->block_count; i++) {
+        const struct block_meta *m = &view->blocks[i]->meta;
+        if (p->end_s && (m->start_unix_ns / NS_PER_S > p->end_s ||
+                         m->end_unix_ns / NS_PER_S < p->start_s))
+            continue;
+        s->jobs[s->job_count++].source =
+            (struct query_source){.tenant = q->tenant, .block = view->blocks[i], .view = view};
+        s->total_blocks++;
+        s->total_bytes += m->size;
+    }
+    return 0;
+}
+
+static int run(struct search_query *s, struct err *err)
+{
+    int rc = 0;
+    while (rc == 0 && s->wave_first < s->job_count && s->traces.count < s->search.limit) {
+        size_t n = s->job_count - s->wave_first;
+        if (n > SEARCH_WAVE_JOBS)
+            n = SEARCH_WAVE_JOBS;
+        rc = query_fan_out(s->q, n, run_job, s, err);
+        for (size_t i = 0; i < n && rc == 0; i++) {
+            struct search_job *j = &s->jobs[s->wave_first + i];
+            if (j->rc < 0) {
+                rc = j->rc;
+                *err = j->err;
+            } else {
+                rc = merge_result(s, &j->result, err);
+            }
+        }
+        s->wave_first += n;
+    }
+    return rc;
+}
+
+/* ---- the answer ---- */
+
+static int answer_metrics(const struct search_query *s, bool legacy, struct buf *out)
+{
+    int rc = buf_str(out, ",\"metrics\":{");
+    const char *sep = "";
+    if (rc == 0 && legacy && s->inspected_traces) {
+        rc = buf_printf(out, "\"inspectedTraces\":%u", s->inspected_traces);
+        sep = ",";
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+        bool quoted;
+    } fields[] = {{"inspectedBytes", s->inspected_bytes, true},
+                  {"totalBlocks", s->total_blocks, false},
+                  {"completedJobs", s->completed_jobs, false},
+                  {"totalJobs", s->job_count, false},
+                  {"totalBlockBytes", s->total_bytes, true}};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0] && rc == 0; i++) {
+        if (fields[i].value == 0)
+            continue;
+        const char *quote = fields[i].quoted ? "\"" : "";
+        rc = buf_printf(out, "%s\"%s\":%s%llu%s", sep, fields[i].name, quote,
+                        (unsigned long long)fields[i].value, quote);
+        sep = ",";
+    }
+    return rc < 0 ? rc : buf_str(out, "}}");
+}
+
+static int answer_search(struct search_query *s, bool legacy, struct answer *out, struct err *err)
+{
+    if (s->traces.count)
+        qsort(s->traces.at, s->traces.count, sizeof s->traces.at[0], newest_first);
+    uint32_t n = s->traces.count < s->search.limit ? s->traces.count : s->search.limit;
+    int rc = buf_str(&out->body, "{\"traces\":");
+    if (rc == 0)
+        rc = search_json(s->traces.at, n, legacy, &out->body);
+    if (rc == 0)
+        rc = answer_metrics(s, legacy, &out->body);
+    return rc < 0 ? err_set(err, rc, "the answer does not fit") : 0;
+}
+
+int search_api(struct query *q, struct answer *out, struct err *err)
+{
+    struct search_params p;
+    struct search_query s = {.q = q};
+    struct catalog_view view = {0};
+    struct traceql_query *parsed = NULL;
+    int rc = parse_params(q, &p, err);
+    if (rc < 0)
+        return rc;
+    rc = traceql_parse(p.text, q->arena, &parsed, err);
+    if (rc < 0) {
+        out->status = 400;
+        return err_wrap(err, "invalid TraceQL query");
+    }
+    s.search = (struct query_search){.query = parsed,
+                                     .limit = p.limit,
+                                     .spans_per_set = p.spss,
+                                     .start_unix_ns = p.start_s * NS_PER_S,
+                                     .end_unix_ns = p.end_s * NS_PER_S};
+    rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena, &view,
+                      err);
+    if (rc == 0)
+        rc = plan(&s, &p, &view, err);
+    if (rc == 0)
+        rc = run(&s, err);
+    if (rc == ERR_UNSUPPORTED)
+        out->status = 400; /* the query's construct, not the server's state */
+    if (rc == 0)
+        rc = answer_search(&s, p.legacy, out, err);
+    for (size_t i = 0; i < s.job_count; i++)
+        arena_free(s.jobs[i].arena);
+    vec_free(&s.traces);
+    free(s.slots);
+    catalog_view_release(&view);
+    return rc;
+}

@@ -1,0 +1,192 @@
+/* Exchanges and the core: the only state of the server that threads share. */
+#include "net/net_exchange.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* ---- core ---- */
+
+int net_core_new(const struct clock *clock, struct net_core **out, struct err *err)
+{
+    struct net_core *core = calloc(1, sizeof *core);
+    if (!core)
+        return err_set(err, ERR_NOMEM, "server: no memory");
+    core->clock = clock;
+    core->holders = 1;
+    core->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (core->wake_fd < 0) {
+        int no = errno;
+        free(core);
+        return err_set(err, ERR_IO, "server: eventfd: %s", strerrordesc_np(no));
+    }
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&core->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&core->mu, NULL);
+    *out = core;
+    return 0;
+}
+
+void net_core_release(struct net_core *core)
+{
+    if (--core->holders > 0)
+        return;
+    assert(!core->shared.inbox);
+    close(core->wake_fd);
+    pthread_cond_destroy(&core->changed);
+    pthread_mutex_destroy(&core->mu);
+    free(core);
+}
+
+void net_core_busy(struct net_core *core, int delta)
+{
+    pthread_mutex_lock(&core->mu);
+    assert(delta > 0 || core->shared.busy > 0);
+    core->shared.busy += (uint64_t)(int64_t)delta;
+    if (core->shared.busy == 0)
+        pthread_cond_broadcast(&core->changed);
+    pthread_mutex_unlock(&core->mu);
+}
+
+void net_core_wake(struct net_core *core)
+{
+    uint64_t one = 1;
+    /* It can only fail when the counter is full, and then the loop is awake. */
+    ssize_t n = write(core->wake_fd, &one, sizeof one);
+    (void)n;
+}
+
+/* ---- exchange ---- */
+
+struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto proto,
+                                      const char *peer, size_t head_max)
+{
+    struct net_exchange *ex = calloc(1, sizeof *ex);
+    if (!ex)
+        return NULL;
+    ex->core = core;
+    core->holders++;
+    ex->holders = 1;
+    buf_init(&ex->head, head_max);
+    size_t len = strlen(peer);
+    assert(len < sizeof ex->peer);
+    memcpy(ex->peer, peer, len + 1);
+    ex->req.proto = proto;
+    ex->req.peer = slice_of(ex->peer, len);
+    return ex;
+}
+
+static void exchange_free(struct net_exchange *ex)
+{
+    struct net_core *core = ex->core;
+    if (ex->answer.http)
+        MHD_destroy_response(ex->answer.http);
+    buf_clear(&ex->answer.message);
+    buf_clear(&ex->answer.text);
+    buf_clear(&ex->answer.details);
+    buf_clear(&ex->head);
+    buf_clear(&ex->body);
+    vec_free(&ex->entries);
+    free(ex->headers);
+    if (ex->loop.counted)
+        net_core_busy(core, -1);
+    free(ex);
+    net_core_release(core);
+}
+
+void net_exchange_release(struct net_exchange *ex)
+{
+    if (--ex->holders == 0)
+        exchange_free(ex);
+}
+
+int net_exchange_header(struct net_exchange *ex, struct slice name, struct slice value)
+{
+    struct net_head_entry entry = {
+        .at = (uint32_t)ex->head.len,
+        .name_len = (uint32_t)name.len,
+        .value_len = (uint32_t)value.len,
+    };
+    int rc = buf_slice(&ex->head, name);
+    if (rc == 0)
+        rc = buf_slice(&ex->head, value);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t *c = ex->head.ptr + entry.at + i;
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (uint8_t)(*c + ('a' - 'A'));
+    }
+    return vec_push(&ex->entries, entry) ? 0 : ERR_NOMEM;
+}
+
+int net_exchange_head_done(struct net_exchange *ex)
+{
+    /* Only now, when the text moves no more. */
+    if (ex->entries.count) {
+        ex->headers = calloc(ex->entries.count, sizeof *ex->headers);
+        if (!ex->headers)
+            return ERR_NOMEM;
+    }
+    for (uint32_t i = 0; i < ex->entries.count; i++) {
+        const struct net_head_entry *e = &ex->entries.at[i];
+        const uint8_t *name = ex->head.ptr + e->at;
+        ex->headers[i].name = slice_of(name, e->name_len);
+        ex->headers[i].value = slice_of(name + e->name_len, e->value_len);
+    }
+    ex->req.headers = ex->headers;
+    ex->req.header_count = ex->entries.count;
+    ex->req.received_mono_ns = clock_mono_ns(ex->core->clock);
+    ex->loop.counted = true;
+    net_core_busy(ex->core, 1);
+    return 0;
+}
+
+void net_exchange_hand(struct net_exchange *ex, const struct net_listener_opts *opts)
+{
+    assert(!ex->loop.handed);
+    if (ex->req.body_rc < 0)
+        buf_clear(&ex->body);
+    ex->req.body = buf_view(&ex->body);
+    ex->loop.handed = true;
+    ex->holders++;
+    opts->handler(opts->ctx, &ex->req);
+}
+
+bool net_exchange_take_answer(struct net_exchange *ex)
+{
+    pthread_mutex_lock(&ex->core->mu);
+    bool replied = ex->shared.replied;
+    ex->shared.taken = replied;
+    pthread_mutex_unlock(&ex->core->mu);
+    return replied;
+}
+
+void net_exchange_replied(struct net_exchange *ex)
+{
+    struct net_core *core = ex->core;
+    pthread_mutex_lock(&core->mu);
+    assert(!ex->shared.replied);
+    ex->shared.replied = true;
+    bool closed = core->shared.closed;
+    bool first = !core->shared.inbox;
+    if (!closed) {
+        if (first)
+            core->shared.inbox = ex;
+        else
+            core->shared.inbox_last->shared.inbox_next = ex;
+        core->shared.inbox_last = ex;
+        /* Under the lock, since afterwards ex and core may be gone. The loop looks into the inbox
+         * before it sleeps, so a reply from its own thread needs no wake. */
+        if (first && !pthread_equal(pthread_self(), core->loop_thread))
+            net_core_wake(core);
+    }
+    pthread_mutex_unlock(&core->mu);
+    if (closed)
+        net_exchange_release(ex);
+}

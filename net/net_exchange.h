@@ -1,0 +1,107 @@
+/* One exchange: a request and its answer, shared by the connection it came on and the handler.
+ *
+ * Both sides hold it and either may let go first: a client that leaves does not take the request
+ * from under its handler, and a reply to nobody is just dropped. What crosses between threads goes
+ * through the core, which every exchange holds too: it outlives the server while requests are out.
+ * Private to the room. */
+#ifndef NET_NET_EXCHANGE_H
+#define NET_NET_EXCHANGE_H
+
+#include <pthread.h>
+
+#include <microhttpd.h>
+
+#include "base/vec.h"
+#include "net/net_server.h"
+
+#define NET_PEER_TEXT 64u
+
+/* What the loop and all others share. */
+struct net_core {
+    const struct clock *clock;
+    _Atomic uint32_t holders;
+    int wake_fd;           /* eventfd that wakes the loop */
+    pthread_t loop_thread; /* set before anything is served */
+    pthread_mutex_t mu;
+    pthread_cond_t changed; /* busy became 0, drained became true */
+    struct {                /* hold mu */
+        struct net_exchange *inbox; /* answered, in order */
+        struct net_exchange *inbox_last;
+        uint64_t busy; /* exchanges alive, and connections with bytes to send */
+        bool stop;
+        bool drain;
+        bool drained; /* the loop has seen drain */
+        bool closed;  /* no loop any more: answers are dropped */
+    } shared;
+};
+
+struct net_answer {
+    bool given;
+    /* HTTP/1.1; NULL with given: no memory, the connection is closed */
+    struct MHD_Response *http;
+    int http_status;
+    size_t http_bytes;
+    /* gRPC */
+    int grpc_status;
+    bool has_message;
+    bool gzip;
+    struct buf message;
+    struct buf text;    /* percent-encoded, NUL-free */
+    struct buf details; /* base64 */
+};
+
+struct net_head_entry {
+    uint32_t at; /* in head: name, then value */
+    uint32_t name_len;
+    uint32_t value_len;
+};
+
+struct net_exchange {
+    struct net_request req; /* what the handler sees */
+    struct net_core *core;
+    _Atomic uint32_t holders; /* connection, handler, and the inbox for it */
+    struct {                  /* hold core->mu */
+        struct net_exchange *inbox_next;
+        bool replied;
+        bool taken; /* the connection took the answer at once: the inbox has no work with it */
+    } shared;
+    struct { /* the loop alone */
+        void *wire; /* struct net_conn (HTTP/1.1) or struct h2_stream; NULL: client gone */
+        bool handed;
+        bool counted;
+    } loop;
+    struct net_answer answer; /* the replier's, then the loop's */
+    struct buf head;          /* request line and headers as text; slices of req point into it */
+    VEC(struct net_head_entry) entries;
+    struct net_header *headers;
+    struct buf body;
+    char peer[NET_PEER_TEXT];
+};
+
+int net_core_new(const struct clock *clock, struct net_core **out, struct err *err);
+void net_core_release(struct net_core *core);
+void net_core_busy(struct net_core *core, int delta);
+void net_core_wake(struct net_core *core);
+
+/* Held once, by the connection. NULL: no memory. head_max bounds the head's text. */
+struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto proto,
+                                      const char *peer, size_t head_max);
+/* Copies a header; the name becomes lower case. ERR_LIMIT, ERR_NOMEM. */
+int net_exchange_header(struct net_exchange *ex, struct slice name, struct slice value);
+/* The head is complete: req gets its headers, and from now on the exchange counts as under way. */
+int net_exchange_head_done(struct net_exchange *ex);
+/* Gives the request to the handler, which holds the exchange from now on. */
+void net_exchange_hand(struct net_exchange *ex, const struct net_listener_opts *opts);
+/* Was it answered inside the handler? Then the answer is the caller's to send now. */
+bool net_exchange_take_answer(struct net_exchange *ex);
+void net_exchange_release(struct net_exchange *ex);
+
+/* The exchange of a request that a handler holds. */
+static inline struct net_exchange *net_exchange_of(struct net_request *req)
+{
+    return (struct net_exchange *)((char *)req - offsetof(struct net_exchange, req));
+}
+/* The replier's last word: the exchange goes to the loop. */
+void net_exchange_replied(struct net_exchange *ex);
+
+#endif

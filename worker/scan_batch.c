@@ -1,0 +1,424 @@
+/* From a query's fields to the column vectors that traceql evaluates: which leaf holds a field, and
+ * whose each value is. */
+#include "base/vec.h"
+#include "worker/scan.h"
+
+/* An attribute list of one level. */
+struct attr_level {
+    int leaf;        /* of its seven leaves */
+    uint8_t rep;     /* repetition level of a further attribute of the same owner */
+};
+
+static const struct attr_level attr_levels[TRACEQL_LEVELS] = {
+    [TRACEQL_LEVEL_TRACE] = {-1, 0},
+    [TRACEQL_LEVEL_RESOURCE] = {BLOCK_RESOURCE_ATTRS, 2},
+    [TRACEQL_LEVEL_SCOPE] = {BLOCK_SCOPE_ATTRS, 3},
+    [TRACEQL_LEVEL_SPAN] = {BLOCK_SPAN_ATTRS, 4},
+    [TRACEQL_LEVEL_EVENT] = {BLOCK_EVENT_ATTRS, 5},
+    [TRACEQL_LEVEL_LINK] = {BLOCK_LINK_ATTRS, 5},
+};
+
+static const int intrinsic_leaf[TRACEQL_INTRINSICS] = {
+    [TRACEQL_ATTRIBUTE] = -1,
+    [TRACEQL_SPAN_START] = -1, /* no vector is needed */
+    [TRACEQL_SPAN_DURATION] = BLOCK_SPAN_DURATION,
+    [TRACEQL_SPAN_NAME] = BLOCK_SPAN_NAME,
+    [TRACEQL_SPAN_STATUS] = BLOCK_SPAN_STATUS_CODE,
+    [TRACEQL_SPAN_STATUS_MESSAGE] = BLOCK_SPAN_STATUS_MESSAGE,
+    [TRACEQL_SPAN_KIND] = BLOCK_SPAN_KIND,
+    [TRACEQL_SPAN_ID] = BLOCK_SPAN_ID,
+    [TRACEQL_NESTED_SET_LEFT] = BLOCK_SPAN_NESTED_LEFT,
+    [TRACEQL_NESTED_SET_RIGHT] = BLOCK_SPAN_NESTED_RIGHT,
+    [TRACEQL_NESTED_SET_PARENT] = BLOCK_SPAN_PARENT_ID,
+    [TRACEQL_TRACE_DURATION] = BLOCK_TRACE_DURATION,
+    [TRACEQL_TRACE_ROOT_NAME] = BLOCK_ROOT_NAME,
+    [TRACEQL_TRACE_ROOT_SERVICE] = BLOCK_ROOT_SERVICE,
+    [TRACEQL_TRACE_ID] = BLOCK_TRACE_ID,
+    [TRACEQL_EVENT_NAME] = BLOCK_EVENT_NAME,
+    [TRACEQL_EVENT_TIME] = BLOCK_EVENT_TIME,
+    [TRACEQL_LINK_TRACE_ID] = BLOCK_LINK_TRACE_ID,
+    [TRACEQL_LINK_SPAN_ID] = BLOCK_LINK_SPAN_ID,
+    [TRACEQL_SCOPE_NAME] = BLOCK_SCOPE_NAME,
+    [TRACEQL_SCOPE_VERSION] = BLOCK_SCOPE_VERSION,
+    [TRACEQL_PARENT] = -1,
+    [TRACEQL_CHILD_COUNT] = -1,
+};
+
+static const struct {
+    enum traceql_level level;
+    const char *name;
+    int leaf;
+} static_columns[] = {
+    {TRACEQL_LEVEL_RESOURCE, "service.name", BLOCK_RESOURCE_SERVICE},
+    {TRACEQL_LEVEL_RESOURCE, "cluster", BLOCK_RESOURCE_CLUSTER},
+    {TRACEQL_LEVEL_RESOURCE, "namespace", BLOCK_RESOURCE_NAMESPACE},
+    {TRACEQL_LEVEL_RESOURCE, "pod", BLOCK_RESOURCE_POD},
+    {TRACEQL_LEVEL_RESOURCE, "container", BLOCK_RESOURCE_CONTAINER},
+    {TRACEQL_LEVEL_RESOURCE, "k8s.cluster.name", BLOCK_RESOURCE_K8S_CLUSTER},
+    {TRACEQL_LEVEL_RESOURCE, "k8s.namespace.name", BLOCK_RESOURCE_K8S_NAMESPACE},
+    {TRACEQL_LEVEL_RESOURCE, "k8s.pod.name", BLOCK_RESOURCE_K8S_POD},
+    {TRACEQL_LEVEL_RESOURCE, "k8s.container.name", BLOCK_RESOURCE_K8S_CONTAINER},
+    {TRACEQL_LEVEL_SPAN, "http.method", BLOCK_SPAN_HTTP_METHOD},
+    {TRACEQL_LEVEL_SPAN, "http.url", BLOCK_SPAN_HTTP_URL},
+    {TRACEQL_LEVEL_SPAN, "http.status_code", BLOCK_SPAN_HTTP_STATUS},
+};
+
+/* The leaf of its own that an attribute has in this block, or -1. */
+static int own_leaf(const struct scan *s, const struct traceql_field *f)
+{
+    if (f->intrinsic != TRACEQL_ATTRIBUTE)
+        return intrinsic_leaf[f->intrinsic];
+    for (size_t i = 0; i < sizeof static_columns / sizeof static_columns[0]; i++) {
+        if (static_columns[i].level == f->level &&
+            slice_eq(f->name, slice_cstr(static_columns[i].name)))
+            return static_columns[i].leaf;
+    }
+    int slots[2] = {0, 0}; /* span, resource: strings are numbered by scope */
+    for (size_t i = 0; s->meta && i < s->meta->dedicated_count; i++) {
+        const struct block_dedicated *d = &s->meta->dedicated[i];
+        if (d->type != BLOCK_DEDICATED_STRING || d->scope > BLOCK_SCOPE_RESOURCE)
+            continue;
+        int slot = slots[d->scope]++;
+        enum traceql_level level =
+            d->scope == BLOCK_SCOPE_SPAN ? TRACEQL_LEVEL_SPAN : TRACEQL_LEVEL_RESOURCE;
+        if (slot < BLOCK_DEDICATED_MAX && level == f->level && slice_eq(d->name, f->name))
+            return (level == TRACEQL_LEVEL_SPAN ? BLOCK_SPAN_DEDICATED : BLOCK_RESOURCE_DEDICATED) +
+                   slot;
+    }
+    return -1;
+}
+
+/* Definition level from which on an element of the level is there. */
+static uint8_t element_def(enum traceql_level level)
+{
+    static const uint8_t def[TRACEQL_LEVELS] = {[TRACEQL_LEVEL_TRACE] = 0,
+                                                [TRACEQL_LEVEL_RESOURCE] = 1,
+                                                [TRACEQL_LEVEL_SCOPE] = 2,
+                                                [TRACEQL_LEVEL_SPAN] = 3,
+                                                [TRACEQL_LEVEL_EVENT] = 4,
+                                                [TRACEQL_LEVEL_LINK] = 4};
+    return def[level];
+}
+
+/* Whose each present value is. elements gets how many there are. NULL in *owner: value i belongs to
+ * element i. */
+static int owners(struct scan *s, const struct column *c, enum traceql_level level,
+                  const uint32_t **owner, uint32_t *elements, struct err *err)
+{
+    uint8_t there = element_def(level);
+    *owner = NULL;
+    if (c->def_max <= there) { /* required: every element has a value */
+        *elements = c->values;
+        return 0;
+    }
+    uint32_t *own = arena_array(s->arena, uint32_t, c->values);
+    if (!own)
+        return arena_err(s->arena, err, "a row group");
+    uint32_t n = 0, element = 0;
+    for (uint32_t i = 0; i < c->entries; i++) {
+        if (c->def[i] < there)
+            continue;
+        if (c->def[i] == c->def_max)
+            own[n++] = element;
+        element++;
+    }
+    *owner = own;
+    *elements = element;
+    return 0;
+}
+
+/* The values of a column as traceql takes them. */
+static int column_values(struct scan *s, const struct column *c, struct traceql_values *out,
+                         struct err *err)
+{
+    out->count = c->values;
+    switch (c->type) {
+    case COLUMN_BOOL:
+        out->type = TRACEQL_BOOL;
+        out->b = c->v.b;
+        break;
+    case COLUMN_I64:
+        out->type = TRACEQL_INT;
+        out->i64 = c->v.i64;
+        break;
+    case COLUMN_I32: {
+        int64_t *wide = arena_array(s->arena, int64_t, c->values);
+        if (!wide)
+            return arena_err(s->arena, err, "a row group");
+        for (uint32_t i = 0; i < c->values; i++)
+            wide[i] = c->v.i32[i];
+        out->type = TRACEQL_INT;
+        out->i64 = wide;
+        break;
+    }
+    case COLUMN_F64:
+        out->type = TRACEQL_FLOAT;
+        out->f64 = c->v.f64;
+        break;
+    case COLUMN_BYTES:
+        out->type = TRACEQL_STRING;
+        out->idx = c->has_dict ? c->v.idx : NULL;
+        out->dict = c->has_dict ? c->dict : c->v.bytes;
+        out->dict_count = c->has_dict ? c->dict_count : c->values;
+        break;
+    }
+    return 0;
+}
+
+static int own_column(struct scan *s, int leaf, enum traceql_level level, uint32_t elements_want,
+                      struct traceql_input *in, struct err *err)
+{
+    const struct column *c = scan_column(s, leaf);
+    uint32_t elements = 0;
+    in->has_column = true;
+    int rc = column_values(s, c, &in->column, err);
+    if (rc == 0)
+        rc = owners(s, c, level, &in->column.owner, &elements, err);
+    if (rc == 0 && c->entries && elements != elements_want)
+        rc = err_set(err, ERR_CORRUPT, "column %s: %u elements, others have %u",
+                     block_leaves[leaf].path, elements, elements_want);
+    return rc;
+}
+
+/* ---- generic attributes ---- */
+
+/* Occurrences of one key: which attribute slots (entries of the key column that are there) and
+ * whose they are. */
+struct occurrences {
+    uint32_t *slot; /* ascending */
+    uint32_t *owner;
+    uint32_t count;
+};
+
+static int find_occurrences(struct scan *s, enum traceql_level level, struct slice name,
+                            struct occurrences *out, struct err *err)
+{
+    const struct column *key = scan_column(s, attr_levels[level].leaf + BLOCK_ATTR_KEY);
+    uint8_t there = element_def(level);
+    uint32_t wanted = UINT32_MAX;
+    *out = (struct occurrences){0};
+    for (uint32_t i = 0; key->has_dict && i < key->dict_count && wanted == UINT32_MAX; i++) {
+        if (slice_eq(key->dict[i], name))
+            wanted = i;
+    }
+    if (key->has_dict && wanted == UINT32_MAX)
+        return 0;
+    VEC(uint32_t) slots = {0}, owner_of = {0};
+    uint32_t element = 0, slot = 0, value = 0;
+    bool ok = true;
+    for (uint32_t i = 0; i < key->entries && ok; i++) {
+        if (key->rep[i] < attr_levels[level].rep && key->def[i] >= there)
+            element++;
+        if (key->def[i] == key->def_max) {
+            bool hit = key->has_dict ? key->v.idx[value] == wanted
+                                     : slice_eq(key->v.bytes[value], name);
+            if (hit)
+                ok = element && vec_push(&slots, slot) && vec_push(&owner_of, element - 1);
+            value++;
+        }
+        slot++;
+    }
+    out->slot = ok ? arena_array(s->arena, uint32_t, slots.count) : NULL;
+    out->owner = ok ? arena_array(s->arena, uint32_t, slots.count) : NULL;
+    out->count = slots.count;
+    if (out->slot && out->owner && slots.count) {
+        memcpy(out->slot, slots.at, slots.count * sizeof(uint32_t));
+        memcpy(out->owner, owner_of.at, slots.count * sizeof(uint32_t));
+    }
+    vec_free(&slots);
+    vec_free(&owner_of);
+    if (!out->slot || !out->owner)
+        return arena_err(s->arena, err, "a row group");
+    return 0;
+}
+
+/* The values that a value column holds for the occurrences. Its entries follow the key column's:
+ * one or, for arrays, more for each slot. */
+static int occurrence_values(struct scan *s, int leaf, uint8_t attr_rep,
+                             const struct occurrences *occ, struct traceql_values *out,
+                             struct err *err)
+{
+    const struct column *c = scan_column(s, leaf);
+    VEC(uint32_t) picked = {0}, owner_of = {0}; /* value indices, occurrences */
+    uint32_t slot = 0, value = 0, at = 0;
+    bool ok = true;
+    for (uint32_t i = 0; i < c->entries && at < occ->count && ok; i++) {
+        if (i > 0 && c->rep[i] <= attr_rep)
+            slot++;
+        while (at < occ->count && occ->slot[at] < slot)
+            at++;
+        if (c->def[i] == c->def_max) {
+            if (at < occ->count && occ->slot[at] == slot)
+                ok = vec_push(&picked, value) && vec_push(&owner_of, at);
+            value++;
+        }
+    }
+    uint32_t n = picked.count;
+    uint32_t *owner = ok ? arena_array(s->arena, uint32_t, n) : NULL;
+    uint64_t *values = ok ? arena_array(s->arena, uint64_t, n) : NULL; /* any type fits */
+    struct slice *strings =
+        ok && c->type == COLUMN_BYTES && !c->has_dict ? arena_array(s->arena, struct slice, n) : NULL;
+    bool fits = owner && values && (strings || c->type != COLUMN_BYTES || c->has_dict);
+    for (uint32_t i = 0; fits && i < n; i++) {
+        uint32_t v = picked.at[i];
+        owner[i] = owner_of.at[i];
+        switch (c->type) {
+        case COLUMN_BOOL:
+            ((uint8_t *)values)[i] = c->v.b[v];
+            break;
+        case COLUMN_I64:
+            ((int64_t *)values)[i] = c->v.i64[v];
+            break;
+        case COLUMN_F64:
+            ((double *)values)[i] = c->v.f64[v];
+            break;
+        case COLUMN_BYTES:
+            if (c->has_dict)
+                ((uint32_t *)values)[i] = c->v.idx[v];
+            else
+                strings[i] = c->v.bytes[v];
+            break;
+        case COLUMN_I32:
+            break; /* no attribute column is one */
+        }
+    }
+    vec_free(&picked);
+    vec_free(&owner_of);
+    if (!fits)
+        return arena_err(s->arena, err, "a row group");
+    *out = (struct traceql_values){.count = n, .owner = owner};
+    switch (c->type) {
+    case COLUMN_BOOL:
+        out->type = TRACEQL_BOOL;
+        out->b = (const uint8_t *)values;
+        break;
+    case COLUMN_F64:
+        out->type = TRACEQL_FLOAT;
+        out->f64 = (const double *)values;
+        break;
+    case COLUMN_BYTES:
+        out->type = TRACEQL_STRING;
+        out->idx = c->has_dict ? (const uint32_t *)values : NULL;
+        out->dict = c->has_dict ? c->dict : strings;
+        out->dict_count = c->has_dict ? c->dict_count : n;
+        break;
+    default:
+        out->type = TRACEQL_INT;
+        out->i64 = (const int64_t *)values;
+        break;
+    }
+    return 0;
+}
+
+static int generic_attrs(struct scan *s, const struct traceql_field *f, struct traceql_attrs *out,
+                         struct err *err)
+{
+    const struct attr_level *level = &attr_levels[f->level];
+    struct occurrences occ;
+    int rc = find_occurrences(s, f->level, f->name, &occ, err);
+    out->count = occ.count;
+    out->owner = occ.owner;
+    if (rc < 0 || occ.count == 0)
+        return rc;
+    const struct {
+        int leaf;
+        struct traceql_values *out;
+    } parts[] = {{BLOCK_ATTR_STRING, &out->strings},
+                 {BLOCK_ATTR_INT, &out->ints},
+                 {BLOCK_ATTR_DOUBLE, &out->floats},
+                 {BLOCK_ATTR_BOOL, &out->bools}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0] && rc == 0; i++)
+        rc = occurrence_values(s, level->leaf + parts[i].leaf, level->rep, &occ, parts[i].out, err);
+    return rc;
+}
+
+/* ---- the batch ---- */
+
+static size_t field_leaves(const struct scan *s, const struct traceql_field *f, int *leaves)
+{
+    size_t n = 0;
+    int own = own_leaf(s, f);
+    if (own >= 0)
+        leaves[n++] = own;
+    if (f->intrinsic == TRACEQL_ATTRIBUTE && attr_levels[f->level].leaf >= 0) {
+        for (int k = 0; k < BLOCK_ATTR_LEAVES; k++) {
+            if (k != BLOCK_ATTR_IS_ARRAY && k != BLOCK_ATTR_UNSUPPORTED)
+                leaves[n++] = attr_levels[f->level].leaf + k;
+        }
+    }
+    return n;
+}
+
+/* Per event or link: the span it belongs to. */
+static int child_map(struct scan *s, int leaf, const uint32_t **out, uint32_t *count,
+                     struct err *err)
+{
+    int rc = scan_need(s, &leaf, 1, err);
+    if (rc < 0)
+        return rc;
+    const struct column *c = scan_column(s, leaf);
+    uint32_t *span = arena_array(s->arena, uint32_t, c->values);
+    if (!span)
+        return arena_err(s->arena, err, "a row group");
+    uint32_t n = 0, spans = 0;
+    for (uint32_t i = 0; i < c->entries; i++) {
+        spans += c->rep[i] <= BLOCK_REP_SPAN && c->def[i] >= BLOCK_REP_SPAN;
+        if (c->def[i] == c->def_max) {
+            if (spans == 0 || spans > s->spans)
+                return err_set(err, ERR_CORRUPT, "column %s: levels do not add up",
+                               block_leaves[leaf].path);
+            span[n++] = spans - 1;
+        }
+    }
+    *out = span;
+    *count = n;
+    return 0;
+}
+
+int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_batch *out,
+               struct err *err)
+{
+    size_t n = traceql_field_count(q);
+    struct traceql_input *inputs = arena_zalloc(s->arena, n * sizeof *inputs);
+    int *leaves = arena_array(s->arena, int, n * (BLOCK_ATTR_LEAVES + 1));
+    if (!inputs || !leaves)
+        return arena_err(s->arena, err, "a query's fields");
+    size_t leaf_count = 0;
+    bool events = false, links = false;
+    for (size_t i = 0; i < n; i++) {
+        const struct traceql_field *f = traceql_field_at(q, i);
+        leaf_count += field_leaves(s, f, leaves + leaf_count);
+        events |= f->level == TRACEQL_LEVEL_EVENT;
+        links |= f->level == TRACEQL_LEVEL_LINK;
+    }
+    int rc = scan_need(s, leaves, leaf_count, err);
+    if (rc == 0)
+        rc = scan_maps(s, err);
+    if (rc < 0)
+        return rc;
+    *out = (struct traceql_batch){
+        .counts = {[TRACEQL_LEVEL_TRACE] = s->traces,
+                   [TRACEQL_LEVEL_RESOURCE] = s->resources,
+                   [TRACEQL_LEVEL_SCOPE] = s->scopes,
+                   [TRACEQL_LEVEL_SPAN] = s->spans},
+        .span_trace = s->span_trace,
+        .span_resource = s->span_resource,
+        .span_scope = s->span_scope,
+        .inputs = inputs,
+    };
+    if (events)
+        rc = child_map(s, BLOCK_EVENT_NAME, &out->event_span, &out->counts[TRACEQL_LEVEL_EVENT],
+                       err);
+    if (rc == 0 && links)
+        rc = child_map(s, BLOCK_LINK_SPAN_ID, &out->link_span, &out->counts[TRACEQL_LEVEL_LINK],
+                       err);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const struct traceql_field *f = traceql_field_at(q, i);
+        int own = own_leaf(s, f);
+        if (own >= 0)
+            rc = own_column(s, own, f->level, out->counts[f->level], &inputs[i], err);
+        if (rc == 0 && f->intrinsic == TRACEQL_ATTRIBUTE && attr_levels[f->level].leaf >= 0)
+            rc = generic_attrs(s, f, &inputs[i].attrs, err);
+    }
+    return rc;
+}

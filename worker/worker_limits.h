@@ -1,0 +1,21 @@
+/* Limits of a worker. */
+#ifndef WORKER_WORKER_LIMITS_H
+#define WORKER_WORKER_LIMITS_H
+
+#include <stddef.h>
+
+/* Memory of one row group while it is scanned: fetched chunks and decoded columns. A row group of
+ * Tempo's is about 100 MB before compression, of which a query reads some columns.
+ * Hit: the query fails with ERR_LIMIT and the text says so. */
+#define LIMIT_SCAN_BYTES ((size_t)1 << 30)
+
+/* Bytes of one column chunk or page fetched at once. Hit: ERR_LIMIT. */
+#define LIMIT_FETCH_BYTES ((size_t)512 << 20)
+
+/* Bloom shard objects: Tempo's default is 100 KB. Hit: ERR_LIMIT. */
+#define LIMIT_BLOOM_BYTES ((size_t)64 << 20)
+
+/* Decoded footer of one block. Hit: ERR_LIMIT. */
+#define LIMIT_FOOTER_ARENA_BYTES ((size_t)512 << 20)
+
+#endif
