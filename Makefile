@@ -25,7 +25,8 @@ PKGS := libcurl openssl libzstd zlib libcjson libpcre2-8 libnghttp2 libmicrohttp
 DEB_BUILD := build-essential pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev libsnappy-dev \
         liblz4-dev zlib1g-dev libcjson-dev libpcre2-dev libnghttp2-dev libmicrohttpd-dev \
         libexpat1-dev libyaml-dev libxxhash-dev
-DEB_TEST := libcmocka-dev zstd xz-utils curl nodejs python3 radosgw ceph-mon ceph-osd
+DEB_TEST := libcmocka-dev zstd xz-utils curl python3 radosgw ceph-mon ceph-osd \
+        $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 
 VERSION := 2.7.0-rubato.1
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
@@ -107,16 +108,108 @@ $(B)/bin/rubato-worker: $(B)/obj/worker/main.o $(call LIBS_one,worker)
 TEST_SRC := $(wildcard tests/unit/*/test_*.c)
 TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
 SUPPORT_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/support/*.c))
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+REPLAY_BIN := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(B)/tests/replay/%)
+
+link_test = $(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+    -Wl,--end-group $(LIBS) -lcmocka -o $@
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBS_all)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "LD $@")
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
-	    $(LIBS) -lcmocka -o $@
+	$(link_test)
+
+# A fuzz target with a driver that replays the corpus, by any compiler.
+$(B)/tests/replay/%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(SUPPORT_OBJ) $(LIBS_all)
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "LD $@")
+	$(link_test)
 
 .SECONDARY:
 
-tests-bin: $(TEST_BIN)
+tests-bin: $(TEST_BIN) $(REPLAY_BIN)
+
+# Everything that `make test` runs, without installing anything.
+check: all tests-bin
+	@B=$(B) tests/run
+
+check-unit: tests-bin
+	@tests/run-unit $(TEST_BIN)
+
+check-asan:
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined check-unit
+
+check-tsan:
+	@$(MAKE) --no-print-directory SANITIZE=thread check-unit
+
+check-valgrind: tests-bin
+	@for t in $(TEST_BIN); do valgrind -q --error-exitcode=9 --leak-check=full $$t || exit 1; done
+
+test: deps-test
+	@$(MAKE) --no-print-directory all tests-bin
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined tests-bin
+	@B=$(B) B_ASAN=build/$(PROFILE)-address-undefined tests/run
+
+test-nightly: deps-test
+	@$(MAKE) --no-print-directory all tests-bin
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined tests-bin
+	@B=$(B) B_ASAN=build/$(PROFILE)-address-undefined TIER=nightly tests/run
+
+# libFuzzer, a minute each: make fuzz FUZZ_SECONDS=600
+FUZZ_SECONDS ?= 60
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-bin
+	@for t in $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%); do \
+	    mkdir -p build/corpus/$$t; \
+	    build/release-fuzzer-no-link-address-undefined/tests/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) \
+	        -rss_limit_mb=2048 build/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+
+fuzz-bin: $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/%)
+
+$(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(SUPPORT_OBJ) $(LIBS_all)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+	    -Wl,--end-group $(LIBS) -lcmocka -o $@
+
+bench: all
+	@for f in tests/data/otlp/*.frames.zst; do echo "== $$f"; $(B)/bin/rubato bench ingest $$f; done
+
+# ---- hygiene ----
+
+check-includes:
+	@tests/check-includes
+
+# Each header compiles alone.
+check-headers:
+	@for h in $(foreach r,$(ROOMS),$(wildcard $(r)/*.h)); do \
+	    echo "#include \"$$h\"" | $(CC) $(CPPFLAGS) $(CFLAGS) -Werror -fsyntax-only -x c - || exit 1; done
+
+SOURCES := $(foreach r,$(ROOMS) tests/support tests/fuzz $(wildcard tests/unit/*),$(wildcard $(r)/*.[ch]))
+
+lint: check-includes check-headers
+	@cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -I. \
+	    --enable=warning,portability --suppress=missingIncludeSystem \
+	    --suppress=unknownMacro $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
+
+format:
+	@clang-format -i $(SOURCES)
+
+help:
+	@echo 'make            build (PROFILE=release|debug|cov, SANITIZE=address,undefined, V=1)'
+	@echo 'make run        install what is missing, build, serve everything from ./rubato-data'
+	@echo 'make test       install what the tests need, build, run them all'
+	@echo 'make test-nightly   the long tier as well'
+	@echo 'make check      the tests without installing anything; check-unit, check-asan,'
+	@echo '                check-tsan, check-valgrind: the unit tests'
+	@echo 'make bench      figures on this machine'
+	@echo 'make fuzz       libFuzzer over every door (clang)'
+	@echo 'make lint format check-includes check-headers'
+	@echo 'make deps deps-test     install packages'
+	@echo 'make install PREFIX=/usr/local, make clean'
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	@exec $(B)/bin/rubato
 
 # ---- dependencies ----
 
@@ -133,6 +226,8 @@ deps:
 	$(call apt_install,$(DEB_BUILD))
 deps-test: deps
 	$(call apt_install,$(DEB_TEST))
+	@cd tests/e2e && { [ -d node_modules ] && [ node_modules/.package-lock.json -nt package-lock.json ]; } || \
+	    npm ci --no-audit --no-fund --loglevel=error
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
@@ -142,6 +237,8 @@ clean:
 	rm -rf build
 
 FORCE:
-.PHONY: all deps deps-test install clean tests-bin FORCE
+.PHONY: all deps deps-test install clean tests-bin FORCE check check-unit check-asan check-tsan \
+        check-valgrind test test-nightly fuzz fuzz-bin bench check-includes check-headers lint format \
+        help run
 
 -include $(wildcard $(B)/obj/*/*.d $(B)/obj/tests/*/*.d $(B)/obj/tests/*/*/*.d)

@@ -1,10 +1,15 @@
 /* Loads the configuration: flags, file, flags again, then what depends on more than one key. */
 #include "app/app_config.h"
 
+#include "base/text.h"
+
 /* The collector's default for one gRPC message. */
 #define GRPC_MESSAGE_BYTES (UINT64_C(4) << 20)
 /* Past this a receiver could be made to hold any memory: 4 GiB. */
 #define MESSAGE_BYTES_MAX (UINT64_C(4) << 30)
+
+/* Of a value that is shown back. */
+#define SHOWN_BYTES 60
 
 static const struct {
     const char *name;
@@ -56,50 +61,49 @@ static void fold_receivers(struct config *c, struct app_config *cfg)
         /* Tempo then serves OTLP/gRPC and Jaeger; we serve OTLP in both forms. */
         grpc->present = http->present = true;
     } else if (cfg->distributor.otlp.present && !grpc->present && !http->present) {
-        config_add_note(c, true,
-                        "distributor.receivers.otlp.protocols: expected grpc, http or both, "
-                        "found neither");
+        config_add_fault(c, "distributor.receivers.otlp",
+                         "expected protocols with grpc, http or both, found neither");
     }
     grpc->message_bytes_max = GRPC_MESSAGE_BYTES;
     if (grpc->max_recv_msg_size_mib > MESSAGE_BYTES_MAX >> 20)
-        config_add_note(c, true,
-                        "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib: "
-                        "expected at most 4096, found %llu",
-                        (unsigned long long)grpc->max_recv_msg_size_mib);
+        config_add_fault(c, "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
+                         "expected at most 4096, found %llu",
+                         (unsigned long long)grpc->max_recv_msg_size_mib);
     else if (grpc->max_recv_msg_size_mib)
         grpc->message_bytes_max = grpc->max_recv_msg_size_mib << 20;
     if (http->message_bytes_max == 0)
         http->message_bytes_max = UINT64_C(20) << 20; /* as the collector takes 0 */
     if (http->message_bytes_max > MESSAGE_BYTES_MAX)
-        config_add_note(c, true,
-                        "distributor.receivers.otlp.protocols.http.max_request_body_size: "
-                        "expected at most 4GiB, found %llu bytes",
-                        (unsigned long long)http->message_bytes_max);
+        config_add_fault(c, "distributor.receivers.otlp.protocols.http.max_request_body_size",
+                         "expected at most 4GiB, found %llu bytes",
+                         (unsigned long long)http->message_bytes_max);
 }
 
 static void fold_prefix(struct config *c, struct app_config *cfg)
 {
     struct slice *prefix = &cfg->http_api_prefix;
+    char shown[SHOWN_BYTES * 4];
     while (prefix->len && prefix->ptr[prefix->len - 1] == '/')
         prefix->len--;
     if (prefix->len && prefix->ptr[0] != '/')
-        config_add_note(c, true, "http_api_prefix: expected a path such as /tempo, found \"%.*s\"",
-                        SLICE_ARGS(*prefix));
+        config_add_fault(c, "http_api_prefix", "expected a path such as /tempo, found \"%s\"",
+                         text_escape(*prefix, SHOWN_BYTES, shown, sizeof shown));
 }
 
 static void fold_target(struct config *c, struct app_config *cfg)
 {
     struct slice bad = {0};
+    char shown[SHOWN_BYTES * 4];
     cfg->roles = app_config_roles(cfg->target, &bad);
     if (cfg->roles)
         return;
     if (slice_eq(bad, SLICE("metrics-generator")))
-        config_add_note(c, true, "target: \"metrics-generator\" is not served yet");
+        config_add_fault(c, "target", "\"metrics-generator\" is not served yet");
     else
-        config_add_note(c, true,
-                        "target: expected all or a comma list of ingest, frontend, worker and "
-                        "compactor, found \"%.*s\"",
-                        SLICE_ARGS(bad));
+        config_add_fault(c, "target",
+                         "expected all or a comma list of ingest, frontend, worker and "
+                         "compactor, found \"%s\"",
+                         text_escape(bad, SHOWN_BYTES, shown, sizeof shown));
 }
 
 /* ---- checks ---- */
@@ -107,25 +111,24 @@ static void fold_target(struct config *c, struct app_config *cfg)
 static void at_least_one(struct config *c, const char *path, uint64_t value, const char *what)
 {
     if (value == 0)
-        config_add_note(c, true, "%s: expected %s, found 0", path, what);
+        config_add_fault(c, path, "expected %s, found 0", what);
 }
 
 static void fits_u32(struct config *c, const char *path, int64_t value)
 {
     if (value < 0 || value > UINT32_MAX)
-        config_add_note(c, true, "%s: expected an integer from 0 to %lu, found %lld", path,
-                        (unsigned long)UINT32_MAX, (long long)value);
+        config_add_fault(c, path, "expected an integer from 0 to %lu, found %lld",
+                         (unsigned long)UINT32_MAX, (long long)value);
 }
 
 static void check_storage(struct config *c, const struct app_config *cfg)
 {
     bool local = slice_eq(cfg->storage.trace.backend, SLICE("local"));
     if (!local && cfg->storage.trace.s3.bucket.len == 0)
-        config_add_note(c, true,
-                        "storage.trace.s3.bucket: expected the name of a bucket, found "
-                        "nothing");
+        config_add_fault(c, "storage.trace.s3.bucket",
+                         "expected the name of a bucket, found nothing");
     if (local && cfg->storage.trace.local.path.len == 0)
-        config_add_note(c, true, "storage.trace.local.path: expected a directory, found nothing");
+        config_add_fault(c, "storage.trace.local.path", "expected a directory, found nothing");
     unsigned all = APP_INGEST | APP_FRONTEND | APP_WORKER | APP_COMPACTOR;
     if (local && cfg->roles && cfg->roles != all)
         config_add_note(c, false,
@@ -133,12 +136,15 @@ static void check_storage(struct config *c, const struct app_config *cfg)
                         "processes see the data only if they share the directory");
     double fp = cfg->storage.trace.block.bloom_filter_false_positive;
     if (!(fp > 0 && fp < 1))
-        config_add_note(c, true,
-                        "storage.trace.block.bloom_filter_false_positive: expected a number "
-                        "between 0 and 1, found %g",
-                        fp);
+        config_add_fault(c, "storage.trace.block.bloom_filter_false_positive",
+                         "expected a number between 0 and 1, found %g", fp);
     at_least_one(c, "storage.trace.block.bloom_filter_shard_size_bytes",
                  cfg->storage.trace.block.bloom_filter_shard_size_bytes, "a size");
+    if (cfg->storage.trace.block.bloom_filter_shard_size_bytes > UINT32_MAX)
+        config_add_fault(
+            c, "storage.trace.block.bloom_filter_shard_size_bytes",
+            "expected at most %lu, found %llu", (unsigned long)UINT32_MAX,
+            (unsigned long long)cfg->storage.trace.block.bloom_filter_shard_size_bytes);
     at_least_one(c, "storage.trace.block.parquet_row_group_size_bytes",
                  cfg->storage.trace.block.parquet_row_group_size_bytes, "a size");
     at_least_one(c, "storage.trace.blocklist_poll", (uint64_t)cfg->storage.trace.blocklist_poll_ns,
@@ -147,10 +153,8 @@ static void check_storage(struct config *c, const struct app_config *cfg)
         cfg->storage.trace.block.parquet_dedicated_columns.at;
     for (size_t i = 0; i < cfg->storage.trace.block.parquet_dedicated_columns.count; i++) {
         if (columns[i].name.len == 0)
-            config_add_note(c, true,
-                            "storage.trace.block.parquet_dedicated_columns: expected a name "
-                            "in item %zu, found nothing",
-                            i + 1);
+            config_add_fault(c, "storage.trace.block.parquet_dedicated_columns",
+                             "expected a name in item %zu, found nothing", i + 1);
     }
 }
 
@@ -162,11 +166,10 @@ static void check_ingest(struct config *c, const struct app_config *cfg)
     at_least_one(c, "block_builder.window", (uint64_t)cfg->block_builder.window_ns, "a duration");
     at_least_one(c, "block_builder.max_bytes", cfg->block_builder.max_bytes, "a size");
     if (cfg->ingest.max_buffered_bytes < cfg->ingest.flush_bytes)
-        config_add_note(c, true,
-                        "ingest.max_buffered_bytes: expected at least ingest.flush_bytes "
-                        "(%llu), found %llu",
-                        (unsigned long long)cfg->ingest.flush_bytes,
-                        (unsigned long long)cfg->ingest.max_buffered_bytes);
+        config_add_fault(c, "ingest.max_buffered_bytes",
+                         "expected at least ingest.flush_bytes (%llu), found %llu",
+                         (unsigned long long)cfg->ingest.flush_bytes,
+                         (unsigned long long)cfg->ingest.max_buffered_bytes);
 }
 
 static void check_query(struct config *c, const struct app_config *cfg)

@@ -54,6 +54,40 @@ void config_add_note(struct config *c, bool fault, const char *fmt, ...)
         c->notes_lost++;
 }
 
+/* The row that set the key of that path, by this name or a deprecated one; -1: none did. */
+static ptrdiff_t set_row(const struct config *c, const char *path)
+{
+    for (size_t i = 0; i < c->table->count; i++) {
+        const struct config_key *k = &c->table->keys[i];
+        if (c->set_line[i] && ((k->path && strcmp(k->path, path) == 0) ||
+                               (k->instead && strcmp(k->instead, path) == 0)))
+            return (ptrdiff_t)i;
+    }
+    return -1;
+}
+
+bool config_is_set(const struct config *c, const char *path)
+{
+    return set_row(c, path) >= 0;
+}
+
+void config_add_fault(struct config *c, const char *path, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ptrdiff_t row = set_row(c, path);
+    if (row < 0)
+        config_add_note(c, true, "%s: %s", path, text);
+    else if (c->set_line[row] == SET_BY_FLAG)
+        config_add_note(c, true, "flag -%s: %s", c->table->keys[row].flag, text);
+    else
+        config_add_note(c, true, "%s:%u: %s: %s", c->file ? c->file : "", c->set_line[row], path,
+                        text);
+}
+
 size_t config_note_count(const struct config *c)
 {
     return c->notes.count + (c->notes_lost > 0);
@@ -64,17 +98,6 @@ struct config_note config_note_at(const struct config *c, size_t i)
     if (i < c->notes.count)
         return c->notes.at[i];
     return (struct config_note){false, "further notes are not shown"};
-}
-
-bool config_is_set(const struct config *c, const char *path)
-{
-    for (size_t i = 0; i < c->table->count; i++) {
-        const struct config_key *k = &c->table->keys[i];
-        if (c->set_line[i] && ((k->path && strcmp(k->path, path) == 0) ||
-                               (k->instead && strcmp(k->instead, path) == 0)))
-            return true;
-    }
-    return false;
 }
 
 /* ---- values ---- */

@@ -110,7 +110,10 @@ int config_read_file(struct config *c, const char *path, config_env_fn *env, voi
 int config_expand_env(struct slice text, config_env_fn *env, void *env_ctx, struct buf *out,
                       struct err *err);
 
-/* For checks that the table cannot express. The text is cut at 1000 bytes. */
+/* For checks that the table cannot express. add_fault puts the place where the key was set, and its
+ * path, before the text, which is cut at 1000 bytes. */
+__attribute__((format(printf, 3, 4))) void config_add_fault(struct config *c, const char *path,
+                                                            const char *fmt, ...);
 __attribute__((format(printf, 3, 4))) void config_add_note(struct config *c, bool fault,
                                                            const char *fmt, ...);
 size_t config_note_count(const struct config *c);

@@ -27,6 +27,7 @@ struct config {
     const struct config_table *table;
     void *target;
     struct arena *arena;
+    const char *file;   /* the last one read; NULL: none */
     uint32_t *set_line;             /* by row: line of the file that set it, or SET_BY_FLAG, or 0 */
     VEC(struct config_given) given; /* flags, in order */
     VEC(struct config_note) notes;

@@ -74,11 +74,12 @@ static char *found(const yaml_node_t *n, const struct config_key *k, char *out, 
     return out;
 }
 
-static void wrong_type(struct walk *w, const yaml_node_t *n, const char *path,
-                       const struct config_key *k)
+/* at: the node whose line is told, the key where there is one. */
+static void wrong_type(struct walk *w, const yaml_node_t *at, const yaml_node_t *n,
+                       const char *path, const struct config_key *k)
 {
     char expected[160], what[SHOWN_BYTES * 4 + 16];
-    config_add_note(w->c, true, "%s:%zu: %s: expected %s, found %s", w->file, line_of(n), path,
+    config_add_note(w->c, true, "%s:%zu: %s: expected %s, found %s", w->file, line_of(at), path,
                     k ? config_expected(k, expected, sizeof expected) : "a map",
                     found(n, k, what, sizeof what));
 }
@@ -269,13 +270,13 @@ static bool has_keys_below(const struct config_table *t, const char *path)
 
 /* A key that is known but not honoured: silent when it says what the default says anyway. */
 static void apply_unused(struct walk *w, const struct place *at, const struct config_key *k,
-                         const yaml_node_t *value, const char *shown)
+                         const yaml_node_t *key, const yaml_node_t *value, const char *shown)
 {
     if (k->type == CONFIG_TABLE) {
         if (value->type == YAML_MAPPING_NODE)
             apply_map(w, &(struct place){k->table, at->base, "", shown}, value);
         else if (!is_null(value))
-            wrong_type(w, value, shown, k);
+            wrong_type(w, key, value, shown, k);
         return;
     }
     bool harmless = k->type != CONFIG_PRESENT && is_empty(value);
@@ -286,10 +287,10 @@ static void apply_unused(struct walk *w, const struct place *at, const struct co
     const char *because = k->help ? k->help : "";
     if (k->mark == CONFIG_REJECT)
         config_add_note(w->c, true, "%s:%zu: \"%s\" cannot be honoured here%s%s", w->file,
-                        line_of(value), shown, *because ? ": " : "", because);
+                        line_of(key), shown, *because ? ": " : "", because);
     else
         config_add_note(w->c, false, "%s:%zu: \"%s\" has no effect here and is ignored%s%s",
-                        w->file, line_of(value), shown, *because ? ": " : "", because);
+                        w->file, line_of(key), shown, *because ? ": " : "", because);
 }
 
 static void apply_strings(struct walk *w, const struct config_key *k, void *base,
@@ -307,7 +308,7 @@ static void apply_strings(struct walk *w, const struct config_key *k, void *base
         struct slice text = n->type == YAML_SCALAR_NODE ? scalar_text(n) : (struct slice){0};
         char *copy = n->type == YAML_SCALAR_NODE ? arena_cstr(w->c->arena, text) : NULL;
         if (!copy) {
-            wrong_type(w, n, shown, k);
+            wrong_type(w, n, n, shown, k);
             return;
         }
         list.at[list.count] = slice_of(copy, text.len);
@@ -329,7 +330,7 @@ static void apply_items(struct walk *w, const struct config_key *k, void *base,
     for (size_t i = 0; i < count; i++) {
         const yaml_node_t *n = yaml_document_get_node(w->doc, value->data.sequence.items.start[i]);
         if (n->type != YAML_MAPPING_NODE) {
-            wrong_type(w, n, shown, k);
+            wrong_type(w, n, n, shown, k);
             return;
         }
         config_set_presets(w->c, k->table, items + i * size);
@@ -339,7 +340,7 @@ static void apply_items(struct walk *w, const struct config_key *k, void *base,
 }
 
 /* Remembers that the row was set; two names of one value in one file are a fault. */
-static void mark_set(struct walk *w, const struct config_key *k, const yaml_node_t *value)
+static void mark_set(struct walk *w, const struct config_key *k, const yaml_node_t *key)
 {
     const struct config_table *t = w->c->table;
     for (size_t i = 0; i < t->count; i++) {
@@ -350,36 +351,37 @@ static void mark_set(struct walk *w, const struct config_key *k, const yaml_node
         if (same_value && w->c->set_line[i] && w->c->set_line[i] != SET_BY_FLAG)
             config_add_note(w->c, true,
                             "%s:%zu: \"%s\" and \"%s\" (line %u) are one setting: keep one",
-                            w->file, line_of(value), k->path, other->path, w->c->set_line[i]);
+                            w->file, line_of(key), k->path, other->path, w->c->set_line[i]);
     }
-    w->c->set_line[k - t->keys] = (uint32_t)line_of(value);
+    w->c->set_line[k - t->keys] = (uint32_t)line_of(key);
 }
 
 static void apply_key(struct walk *w, const struct place *at, const struct config_key *k,
-                      const yaml_node_t *value, const char *path, const char *shown)
+                      const yaml_node_t *key, const yaml_node_t *value, const char *path,
+                      const char *shown)
 {
     if (k->mark != CONFIG_HONOUR) {
-        apply_unused(w, at, k, value, shown);
+        apply_unused(w, at, k, key, value, shown);
         return;
     }
     if (k->instead)
         config_add_note(w->c, false, "%s:%zu: \"%s\" is deprecated: use \"%s\"", w->file,
-                        line_of(value), shown, k->instead);
+                        line_of(key), shown, k->instead);
     if (at->table == w->c->table)
-        mark_set(w, k, value);
+        mark_set(w, k, key);
     if (k->type == CONFIG_PRESENT) {
         *(bool *)config_field(k, at->base) = true;
         if (value->type == YAML_MAPPING_NODE)
             apply_map(w, &(struct place){at->table, at->base, path, shown}, value);
         else if (!is_null(value))
-            wrong_type(w, value, shown, k);
+            wrong_type(w, key, value, shown, k);
     } else if (is_null(value)) {
         return; /* a name without a value leaves the default */
     } else if (config_is_scalar(k->type)) {
         if (value->type != YAML_SCALAR_NODE || !config_set(w->c, k, at->base, scalar_text(value)))
-            wrong_type(w, value, shown, k);
+            wrong_type(w, key, value, shown, k);
     } else if (value->type != YAML_SEQUENCE_NODE) {
-        wrong_type(w, value, shown, k);
+        wrong_type(w, key, value, shown, k);
     } else if (k->type == CONFIG_STRINGS) {
         apply_strings(w, k, at->base, value, shown);
     } else {
@@ -407,13 +409,13 @@ static void apply_pair(struct walk *w, const struct place *at, const yaml_node_t
     bool plain = name.len && slice_find(name, '.') == name.len && strlen(cname) == name.len;
     const struct config_key *k = plain ? find_key(at->table, path) : NULL;
     if (k)
-        apply_key(w, at, k, value, path, shown);
+        apply_key(w, at, k, key, value, path, shown);
     else if (!plain || !has_keys_below(at->table, path))
         unknown_key(w, at, key, shown);
     else if (value->type == YAML_MAPPING_NODE)
         apply_map(w, &(struct place){at->table, at->base, path, shown}, value);
     else if (!is_null(value))
-        wrong_type(w, value, shown, NULL);
+        wrong_type(w, key, value, shown, NULL);
 }
 
 /* Recursion follows the document, whose depth check_node has bounded. */
@@ -434,7 +436,7 @@ static void apply_document(struct config *c, const char *file, yaml_document_t *
     if (!root || is_null(root))
         return; /* an empty file is a file of defaults */
     if (root->type != YAML_MAPPING_NODE) {
-        wrong_type(&w, root, "the file", NULL);
+        wrong_type(&w, root, root, "the file", NULL);
         return;
     }
     if (check_node(&w, 1, 0))
@@ -512,6 +514,7 @@ int config_read_yaml(struct config *c, const char *name, struct slice text, conf
         }
         text = buf_view(&expanded);
     }
+    c->file = arena_printf(c->arena, "%s", name);
     memset(c->set_line, 0, c->table->count * sizeof *c->set_line);
     read_documents(c, name, text);
     buf_clear(&expanded);

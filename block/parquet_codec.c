@@ -162,7 +162,8 @@ int parquet_compress(enum parquet_codec codec, struct slice in, struct buf *out,
     bool ok = true;
     switch (codec) {
     case PARQUET_UNCOMPRESSED:
-        memcpy(to, from, in.len);
+        if (in.len)
+            memcpy(to, from, in.len);
         n = in.len;
         break;
     case PARQUET_SNAPPY:

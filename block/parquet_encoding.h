@@ -44,9 +44,9 @@ size_t bytes_count(const uint8_t *p, size_t count, uint8_t v);
 /* Levels: width 1..7. Runs of eight and more become RLE, the rest is bit-packed. */
 int hybrid_encode_levels(const uint8_t *levels, size_t count, unsigned width, struct buf *out);
 int hybrid_encode_indices(const uint32_t *indices, size_t count, unsigned width, struct buf *out);
-/* Whether in holds count values, found by its run headers alone: the check before room is made for
- * them. */
-int hybrid_check(struct slice in, unsigned width, size_t count, struct err *err);
+/* Whether in holds count values (and, if asked, nothing else), found by its run headers alone: the
+ * check before room is made for them. */
+int hybrid_check(struct slice in, unsigned width, size_t count, bool whole, struct err *err);
 /* Each level is at most max. */
 int hybrid_decode_levels(struct slice in, unsigned width, uint8_t max, uint8_t *out, size_t count,
                          struct err *err);

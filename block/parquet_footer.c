@@ -188,7 +188,8 @@ static int path_push(struct footer *ft, struct walk *w, const struct element *e,
 {
     const struct group *g = &w->groups[w->depth - 1];
     size_t dot = g->path_bytes > 0;
-    if (e->name.len > sizeof w->path - g->path_bytes - dot)
+    size_t room = sizeof w->path - g->path_bytes;
+    if (dot > room || e->name.len > room - dot)
         return err_set(ft->r.err, ERR_LIMIT, "footer: a column's path passes %d bytes",
                        LIMIT_PARQUET_PATH_BYTES);
     if (dot)

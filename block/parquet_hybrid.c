@@ -182,7 +182,7 @@ static int next_run(struct cursor *c, unsigned width, size_t want, struct run *r
     return 0;
 }
 
-int hybrid_check(struct slice in, unsigned width, size_t count, struct err *err)
+int hybrid_check(struct slice in, unsigned width, size_t count, bool whole, struct err *err)
 {
     struct cursor c = cursor_of(in);
     struct run run;
@@ -191,6 +191,9 @@ int hybrid_check(struct slice in, unsigned width, size_t count, struct err *err)
         if (rc < 0)
             return rc;
     }
+    if (whole && cursor_left(&c) > 0)
+        return err_set(err, ERR_CORRUPT, "%zu bytes are left after the last run",
+                       cursor_left(&c));
     return 0;
 }
 

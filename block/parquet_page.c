@@ -173,7 +173,10 @@ static int v2_open(struct chunk_reader *cr, struct page *p)
     p->def = slice_of(p->body.ptr + p->h.rep_bytes, p->h.def_bytes);
     p->stored = slice_of(p->body.ptr + levels, p->body.len - (size_t)levels);
     p->compressed = p->h.is_compressed && cr->chunk->codec != PARQUET_UNCOMPRESSED;
-    p->plain_bytes = p->compressed ? p->h.uncompressed_bytes - (size_t)levels : p->stored.len;
+    p->plain_bytes = p->h.uncompressed_bytes - (size_t)levels;
+    if (!p->compressed && p->plain_bytes != p->stored.len)
+        return err_set(cr->err, ERR_CORRUPT, "%zu bytes not compressed, header says %zu",
+                       p->stored.len, p->plain_bytes);
     return 0;
 }
 
@@ -221,10 +224,13 @@ static int page_open(struct chunk_reader *cr, struct page *p)
     int rc = crc_check(cr, p);
     if (rc == 0)
         rc = p->h.type == PAGE_DATA ? v1_open(cr, p) : v2_open(cr, p);
+    /* Nothing guards the lengths in a header of version two but that its levels fill them. */
+    bool whole = p->h.type == PAGE_DATA_V2;
+    uint32_t count = p->h.num_values;
     if (rc == 0 && cr->leaf->rep_max > 0)
-        rc = hybrid_check(p->rep, bit_width(cr->leaf->rep_max), p->h.num_values, cr->err);
+        rc = hybrid_check(p->rep, bit_width(cr->leaf->rep_max), count, whole, cr->err);
     if (rc == 0 && cr->leaf->def_max > 0)
-        rc = hybrid_check(p->def, bit_width(cr->leaf->def_max), p->h.num_values, cr->err);
+        rc = hybrid_check(p->def, bit_width(cr->leaf->def_max), count, whole, cr->err);
     return rc;
 }
 

@@ -20,6 +20,7 @@ void span_batch_reset(struct span_batch *b)
     vec_reset(&b->links);
     vec_reset(&b->attrs);
     vec_reset(&b->values);
+    b->fragments = b->fragment_resources = 0;
 }
 
 void span_batch_clear(struct span_batch *b)
@@ -31,6 +32,14 @@ void span_batch_clear(struct span_batch *b)
     vec_free(&b->links);
     vec_free(&b->attrs);
     vec_free(&b->values);
+    b->fragments = b->fragment_resources = 0;
+}
+
+void span_batch_end_fragment(struct span_batch *b)
+{
+    for (; b->fragment_resources < b->resources.count; b->fragment_resources++)
+        b->resources.at[b->fragment_resources].fragment = b->fragments;
+    b->fragments++;
 }
 
 /* ---- runs ---- */
@@ -205,6 +214,11 @@ static void sort_by_trace(const struct span_batch *b, struct key *keys, struct k
     sort_keys(keys, tmp, n);
 }
 
+static uint32_t fragment_of(const struct span_batch *b, const struct span *s)
+{
+    return b->resources.at[b->scopes.at[s->scope].resource].fragment;
+}
+
 static size_t drop_repeats_few(const struct span_batch *b, uint32_t *order, size_t n)
 {
     uint64_t ids[INSERTION_MAX];
@@ -215,7 +229,7 @@ static size_t drop_repeats_few(const struct span_batch *b, uint32_t *order, size
         size_t k = 0;
         while (k < kept && !(ids[k] == id && same_span(s, &b->spans.at[order[k]])))
             k++;
-        if (k < kept)
+        if (k < kept && fragment_of(b, s) != fragment_of(b, &b->spans.at[order[k]]))
             continue;
         ids[kept] = id;
         order[kept++] = order[i];
@@ -223,7 +237,7 @@ static size_t drop_repeats_few(const struct span_batch *b, uint32_t *order, size
     return kept;
 }
 
-/* Drops repeats of (span id, kind) among the spans of one trace. keys and tmp are scratch. */
+/* Drops what an earlier fragment has, by (span id, kind), among the spans of one trace. keys and tmp are scratch. */
 static size_t drop_repeats(const struct span_batch *b, uint32_t *order, size_t n, struct key *keys,
                            struct key *tmp)
 {
@@ -241,10 +255,10 @@ static size_t drop_repeats(const struct span_batch *b, uint32_t *order, size_t n
     const struct span *first = NULL;
     for (size_t i = 0; i < n; i++) {
         const struct span *s = &b->spans.at[order[keys[i].index]];
-        if (first && same_span(first, s))
-            order[keys[i].index] = UINT32_MAX; /* no index: a batch holds fewer spans */
-        else
+        if (!first || !same_span(first, s))
             first = s;
+        else if (fragment_of(b, s) != fragment_of(b, first))
+            order[keys[i].index] = UINT32_MAX; /* no index: a batch holds fewer spans */
     }
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {

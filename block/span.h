@@ -47,6 +47,7 @@ struct resource {
     struct range attrs;
     struct range scopes; /* in span_batch.scopes */
     uint32_t dropped_attrs;
+    uint32_t fragment; /* which request or block it came from: span_batch_end_fragment */
     bool present; /* the message was there, though perhaps empty */
 };
 
@@ -105,11 +106,16 @@ struct span_batch {
     VEC(struct link) links;
     VEC(struct attr) attrs;
     VEC(struct value) values;
+    uint32_t fragments;          /* ended */
+    uint32_t fragment_resources; /* resources in them */
 };
 
 void span_batch_reset(struct span_batch *b); /* empties, keeps storage */
 void span_batch_clear(struct span_batch *b); /* frees */
-/* Appends all of src; strings keep pointing where they did. False: out of memory, dst unchanged. */
+/* All resources since the last call came together, in one request or from one block. What came
+ * together is stored as it is; a span that comes again with another fragment is a repeat. */
+void span_batch_end_fragment(struct span_batch *b);
+/* Appends all of src, whose fragments have been ended; strings keep pointing where they did. False: out of memory, dst unchanged. */
 bool span_batch_append(struct span_batch *dst, const struct span_batch *src);
 
 /* A range that is being filled. Lists nest and interleave on the wire, yet each must end up
@@ -158,8 +164,8 @@ struct trace {
     uint32_t span_count;
 };
 
-/* Orders span indices by trace id (then as they came) and drops repeats of (trace id, span id,
- * kind), first one kept. order holds batch->spans.count elements; returns how many are left.
+/* Orders span indices by trace id (then as they came) and drops repeats: spans whose (trace id, span
+ * id, kind) an earlier fragment has. order holds batch->spans.count elements; returns how many are left.
  * Negative: ERR_NOMEM. */
 int64_t span_batch_group(const struct span_batch *b, uint32_t *order);
 

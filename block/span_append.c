@@ -32,6 +32,7 @@ bool span_batch_append(struct span_batch *dst, const struct span_batch *src)
         struct resource r = src->resources.at[i];
         r.attrs = shifted(r.attrs, attrs);
         r.scopes = shifted(r.scopes, scopes);
+        r.fragment += dst->fragments;
         dst->resources.at[dst->resources.count++] = r;
     }
     for (uint32_t i = 0; i < src->scopes.count; i++) {
@@ -69,5 +70,7 @@ bool span_batch_append(struct span_batch *dst, const struct span_batch *src)
         shift_value(&v, values, attrs);
         dst->values.at[dst->values.count++] = v;
     }
+    dst->fragments += src->fragments;
+    dst->fragment_resources = dst->resources.count;
     return true;
 }

@@ -102,6 +102,7 @@ static int decode_section(const struct shared_bytes *raw, struct span_batch *bat
         rc = otlp_decode(body, batch, err);
         if (rc < 0)
             return rc;
+        span_batch_end_fragment(batch);
     }
     return rc < 0 ? rc : 0;
 }
@@ -272,8 +273,10 @@ int live_find_trace(struct catalog *c, const struct catalog_view *view, const ui
             rc = otlp_decode(body, out, err);
             if (rc < 0)
                 break;
-            if (decode_has_trace(out, before.spans.count, id))
+            if (decode_has_trace(out, before.spans.count, id)) {
+                span_batch_end_fragment(out);
                 continue;
+            }
             /* Nothing of this request is wanted. */
             out->resources.count = before.resources.count;
             out->scopes.count = before.scopes.count;

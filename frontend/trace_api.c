@@ -238,7 +238,7 @@ static int answer_trace(struct query *q, bool v2, struct trace *t, struct answer
                         struct err *err)
 {
     bool protobuf = query_accepts_protobuf(q->req);
-    uint64_t max = q->frontend->opts.app->cfg.overrides.global.max_bytes_per_trace;
+    uint64_t max = q->frontend->opts.app->cfg.overrides.max_bytes_per_trace;
     char partial[160] = "";
     out->content_type = protobuf ? "application/protobuf" : "application/json";
     if (t->span_count == 0 && !v2) {

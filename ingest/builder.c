@@ -28,6 +28,7 @@ static int decode_all(struct ingest *in, const struct tenant_build *t, uint64_t 
             rc = otlp_decode(body, batch, err);
             if (rc < 0)
                 return rc;
+            span_batch_end_fragment(batch);
         }
         if (rc < 0)
             return rc;

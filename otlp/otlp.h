@@ -31,7 +31,8 @@ int otlp_json_decode(struct slice body, struct arena *a, struct span_batch *out,
 /* Appends the trace as TracesData (protobuf). Empty resource, scope, status and attribute values
  * are present, ids as stored; kind, flags, zero numbers and empty strings are left out. */
 int otlp_encode(const struct trace *t, struct buf *out);
-/* As Tempo's API prints it: {"<key>":[…]} with key "batches" or "resourceSpans"; ids base64. */
+/* As Tempo's API prints it: {"<key>":[…]} with key "batches" or "resourceSpans"; ids base64. A trace
+ * without spans is {}. */
 int otlp_json_encode(const struct trace *t, const char *key, struct buf *out);
 
 /* google.rpc.Status: protobuf, and JSON {"code":3,"message":"…","details":[…]}. A retry_delay_ms

@@ -234,7 +234,7 @@ ERR_MUST_CHECK int traceql_eval_batch(struct traceql_eval *e, const struct trace
 
 /* Calls fn for each (key, value) that a search result shows for the span, keys without scope; the
  * same key may come once per level. count > 1: an array, all elements of one type. A negative
- * return of fn ends the walk and is returned. */
+ * return of fn ends the walk and is returned. ERR_LIMIT: the batch's arena is full. */
 typedef int(traceql_pair_fn)(void *ctx, struct slice key, const struct traceql_value *values,
                              uint32_t count);
 int traceql_result_pairs(const struct traceql_result *r, uint32_t span, traceql_pair_fn *fn,

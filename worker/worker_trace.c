@@ -262,6 +262,8 @@ static int read_row(struct lookup *l, const struct footer *footer, uint32_t row_
     if (rc == 0)
         rc = block_assemble(columns, l->meta->dedicated, l->meta->dedicated_count, 0, 1, l->a, out,
                             err);
+    if (rc == 0)
+        span_batch_end_fragment(out);
     buf_clear(&indexes);
     buf_clear(&key);
     return rc;

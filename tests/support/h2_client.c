@@ -107,9 +107,9 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t
     return (ssize_t)n;
 }
 
-void h2_open(struct h2_client *c, uint16_t port, bool hold_reads)
+static void open_on(struct h2_client *c, int fd, bool hold_reads)
 {
-    *c = (struct h2_client){.fd = tcp_connect(port), .hold_reads = hold_reads};
+    *c = (struct h2_client){.fd = fd, .hold_reads = hold_reads};
     assert_true(c->fd >= 0);
     nghttp2_session_callbacks *cb;
     nghttp2_option *option;
@@ -123,7 +123,21 @@ void h2_open(struct h2_client *c, uint16_t port, bool hold_reads)
     assert_int_equal(nghttp2_session_client_new2(&c->session, cb, c, option), 0);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cb);
+}
+
+void h2_open(struct h2_client *c, uint16_t port, bool hold_reads)
+{
+    open_on(c, tcp_connect(port), hold_reads);
     assert_int_equal(nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, NULL, 0), 0);
+}
+
+void h2_open_wide(struct h2_client *c, uint16_t port)
+{
+    const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, INT32_MAX};
+    open_on(c, tcp_connect_narrow(port), false);
+    assert_int_equal(nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, &wide, 1), 0);
+    assert_int_equal(
+        nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0, INT32_MAX), 0);
 }
 
 void h2_shut(struct h2_client *c)
@@ -170,7 +184,7 @@ void h2_call_start(struct h2_client *c, struct h2_call *call, const char *path,
     assert_true(call->id > 0);
 }
 
-static bool send_all(struct h2_client *c)
+bool h2_send(struct h2_client *c)
 {
     const uint8_t *bytes;
     ssize_t n;
@@ -184,14 +198,14 @@ static bool send_all(struct h2_client *c)
 bool h2_run_once(struct h2_client *c, int timeout_ms)
 {
     uint8_t bytes[16384];
-    send_all(c);
+    h2_send(c);
     long n = tcp_recv(c->fd, bytes, sizeof bytes, timeout_ms);
     if (n == 0 || n == -2)
         c->broken = true;
     if (n > 0 && nghttp2_session_mem_recv(c->session, bytes, (size_t)n) < 0)
         c->broken = true;
     if (!c->broken)
-        send_all(c);
+        h2_send(c);
     return n > 0;
 }
 

@@ -36,6 +36,8 @@ struct h2_client {
 };
 
 void h2_open(struct h2_client *c, uint16_t port, bool hold_reads);
+/* Opens windows as wide as they go on a narrow socket: only the socket stops the server. */
+void h2_open_wide(struct h2_client *c, uint16_t port);
 void h2_shut(struct h2_client *c);
 /* Starts a call: POST, application/grpc, and extra headers (NULL name ends; a name given here
  * replaces the one by default; a NULL value leaves it out). */
@@ -45,6 +47,8 @@ void h2_call_start(struct h2_client *c, struct h2_call *call, const char *path,
 bool h2_wait(struct h2_client *c, struct h2_call *call, int timeout_ms);
 /* Runs until the connection is closed by the server. */
 bool h2_wait_closed(struct h2_client *c, int timeout_ms);
+/* Sends what there is and reads nothing. */
+bool h2_send(struct h2_client *c);
 /* Sends and receives what there is, for at most timeout_ms. */
 bool h2_run_once(struct h2_client *c, int timeout_ms);
 void h2_call_clear(struct h2_call *call);

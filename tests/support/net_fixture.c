@@ -160,7 +160,31 @@ uint16_t fixture_listen(struct net_fixture *f, const struct net_listener_opts *o
     return port;
 }
 
+static uint64_t turned_mono_ns(const struct clock *c)
+{
+    const struct turned_clock *t = c->ctx;
+    return clock_mono_ns(&clock_system) + t->ahead_ns;
+}
+
+static uint64_t turned_unix_ns(const struct clock *c)
+{
+    (void)c;
+    return clock_unix_ns(&clock_system);
+}
+
+void turned_clock_init(struct turned_clock *c)
+{
+    c->clock = (struct clock){turned_unix_ns, turned_mono_ns, c};
+    c->ahead_ns = 0;
+}
+
 void fixture_start(struct net_fixture *f, const struct net_listener_opts *opts)
+{
+    fixture_start_at(f, opts, &clock_system);
+}
+
+void fixture_start_at(struct net_fixture *f, const struct net_listener_opts *opts,
+                      const struct clock *clock)
 {
     *f = (struct net_fixture){0};
     pthread_mutex_init(&f->mu, NULL);
@@ -170,7 +194,7 @@ void fixture_start(struct net_fixture *f, const struct net_listener_opts *opts)
     pthread_cond_init(&f->changed, &attr);
     pthread_condattr_destroy(&attr);
     f->metrics = metrics_new();
-    struct net_env env = {.metrics = f->metrics, .clock = &clock_system};
+    struct net_env env = {.metrics = f->metrics, .clock = clock};
     struct err err;
     assert_int_equal(net_server_new(&env, &f->server, &err), 0);
     f->port = fixture_listen(f, opts);
@@ -240,7 +264,7 @@ bool fixture_wait_connections(struct net_fixture *f, const char *protocol, long 
 
 /* ---- TCP ---- */
 
-int tcp_connect(uint16_t port)
+static int connect_with(uint16_t port, int receive_bytes)
 {
     struct sockaddr_in addr = {
         .sin_family = AF_INET,
@@ -251,11 +275,23 @@ int tcp_connect(uint16_t port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     /* Frames are sent one by one: without this each waits for the server's delayed ACK. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (receive_bytes)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0) {
         close(fd);
         return -1;
     }
     return fd;
+}
+
+int tcp_connect(uint16_t port)
+{
+    return connect_with(port, 0);
+}
+
+int tcp_connect_narrow(uint16_t port)
+{
+    return connect_with(port, 4096);
 }
 
 bool tcp_send(int fd, const void *bytes, size_t len)

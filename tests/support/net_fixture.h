@@ -32,6 +32,9 @@ struct net_fixture {
 
 /* opts may be NULL: both protocols, 1 MiB. Address, handler and ctx are set here. */
 void fixture_start(struct net_fixture *f, const struct net_listener_opts *opts);
+/* The same under a clock that the test turns. */
+void fixture_start_at(struct net_fixture *f, const struct net_listener_opts *opts,
+                      const struct clock *clock);
 /* Adds a listener for other protocols. */
 uint16_t fixture_listen(struct net_fixture *f, const struct net_listener_opts *opts);
 void fixture_stop(struct net_fixture *f);
@@ -43,12 +46,21 @@ long fixture_connections(struct net_fixture *f, const char *protocol);
 /* Waits for it to become n, up to five seconds. */
 bool fixture_wait_connections(struct net_fixture *f, const char *protocol, long n);
 
+/* A clock that runs with the system's, ahead of it by ahead_ns. */
+struct turned_clock {
+    struct clock clock;
+    _Atomic uint64_t ahead_ns;
+};
+void turned_clock_init(struct turned_clock *c);
+
 uint64_t now_ms(void);
 void sleep_ms(unsigned ms);
 
 /* ---- TCP ---- */
 
 int tcp_connect(uint16_t port);
+/* With a small receive buffer: it is soon full when nobody reads. */
+int tcp_connect_narrow(uint16_t port);
 bool tcp_send(int fd, const void *bytes, size_t len);
 bool tcp_puts(int fd, const char *text);
 /* Bytes read, 0: closed, -1: nothing within timeout_ms, -2: reset. */

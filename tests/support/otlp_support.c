@@ -30,7 +30,7 @@ bool support_next_frame(struct slice *left, struct slice *request)
     if (left->len == 0)
         return false;
     struct cursor c = cursor_of(*left);
-    uint32_t bytes;
+    uint32_t bytes = 0;
     assert_true(cursor_u32be(&c, &bytes));
     assert_true(cursor_bytes(&c, bytes, request));
     *left = slice_of(c.ptr, cursor_left(&c));

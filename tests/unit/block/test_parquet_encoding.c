@@ -38,14 +38,14 @@ static void levels_round_trip(const uint8_t *levels, size_t count, uint8_t max)
         fail_msg("%s", err.msg);
     assert_memory_equal(out, levels, count);
     assert_int_equal(out[count], 0xee);
-    assert_int_equal(hybrid_check(in, bit_width(max), count, NULL), 0);
+    assert_int_equal(hybrid_check(in, bit_width(max), count, true, NULL), 0);
     slice_free(in);
     /* One byte less cannot hold them. */
     if (b.len > 0) {
         in = tight(&b, b.len - 1);
         assert_int_equal(hybrid_decode_levels(in, bit_width(max), max, out, count, NULL),
                          ERR_CORRUPT);
-        assert_int_equal(hybrid_check(in, bit_width(max), count, NULL), ERR_CORRUPT);
+        assert_int_equal(hybrid_check(in, bit_width(max), count, true, NULL), ERR_CORRUPT);
         slice_free(in);
     }
     free(out);

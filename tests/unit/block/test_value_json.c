@@ -93,6 +93,15 @@ static void scalars_look_like_gos(void **state)
     check_written(f, (struct value){.type = VALUE_BYTES}, "{\"bytesValue\":\"\"}");
 }
 
+/* Go escapes the replacement of a bad byte, but writes a character that is there as it is. */
+static void bad_utf8_is_replaced_once(void **state)
+{
+    struct fixture *f = *state;
+    check_written(f, string_of(SLICE("o\xff")), "{\"stringValue\":\"o\\ufffd\"}");
+    check_parsed(f, "{\"stringValue\":\"o\\ufffd\"}", "{\"stringValue\":\"o\xef\xbf\xbd\"}");
+    check_same(f, "{\"stringValue\":\"o\xef\xbf\xbd\"}");
+}
+
 static void doubles_look_like_gos(void **state)
 {
     struct fixture *f = *state;
@@ -293,6 +302,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(scalars_look_like_gos),
+        TEST(bad_utf8_is_replaced_once),
         TEST(doubles_look_like_gos),
         TEST(everything_comes_back_as_it_was_written),
         TEST(any_spelling_is_read),

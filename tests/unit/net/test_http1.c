@@ -252,6 +252,44 @@ static void slow_client_is_cut_though_it_keeps_sending(void **state)
     fixture_stop(&f);
 }
 
+static void request_line_does_not_begin_the_time_anew(void **state)
+{
+    (void)state;
+    struct net_fixture f;
+    struct net_listener_opts o = http_opts();
+    o.read_timeout_ms = 1000;
+    fixture_start(&f, &o);
+    int fd = tcp_connect(f.port);
+    uint64_t start = now_ms();
+    sleep_ms(700);
+    assert_true(tcp_puts(fd, "GET /echo HTTP/1.1\r\n"));
+    assert_true(tcp_closed_within(fd, 3000));
+    assert_true(now_ms() - start < 1600);
+    close(fd);
+    fixture_stop(&f);
+}
+
+static void client_that_never_reads_is_cut(void **state)
+{
+    (void)state;
+    struct turned_clock clock;
+    struct net_fixture f;
+    turned_clock_init(&clock);
+    fixture_start_at(&f, NULL, &clock.clock);
+    int fd = tcp_connect_narrow(f.port);
+    assert_true(tcp_puts(fd, "GET /big?bytes=20000000 HTTP/1.1\r\nHost: h\r\n\r\n"));
+    while (fixture_calls(&f) == 0)
+        sleep_ms(1);
+    sleep_ms(100);
+    assert_false(net_server_idle(f.server, 0));
+    clock.ahead_ns += 400 * NS_PER_S; /* 30 s, and 305 s for its size */
+    close(tcp_connect(f.port));       /* wakes the loop, which sleeps by the system's clock */
+    assert_true(net_server_idle(f.server, clock_mono_ns(&clock.clock) + 5 * NS_PER_S));
+    assert_true(fixture_wait_connections(&f, "http", 0));
+    close(fd);
+    fixture_stop(&f);
+}
+
 static void handler_may_take_longer_than_any_timeout(void **state)
 {
     (void)state;
@@ -584,6 +622,8 @@ int main(void)
         cmocka_unit_test(reply_after_the_server_is_gone_is_safe),
         cmocka_unit_test(half_request_is_cut_at_the_read_timeout),
         cmocka_unit_test(slow_client_is_cut_though_it_keeps_sending),
+        cmocka_unit_test(request_line_does_not_begin_the_time_anew),
+        cmocka_unit_test(client_that_never_reads_is_cut),
         cmocka_unit_test(handler_may_take_longer_than_any_timeout),
         cmocka_unit_test(idle_time_is_not_read_time),
         cmocka_unit_test(body_past_the_limit_is_told_to_the_handler),

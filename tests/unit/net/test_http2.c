@@ -345,6 +345,113 @@ static void answer_waits_for_a_client_that_opens_no_window(void **state)
     fixture_stop(&f);
 }
 
+static void answers_wait_for_a_socket_that_is_full(void **state)
+{
+    (void)state;
+    enum { N = 6 };
+    struct net_fixture f;
+    struct net_listener_opts o = grpc_opts();
+    fixture_start(&f, &o);
+    struct h2_client c;
+    struct h2_call calls[N];
+    h2_open_wide(&c, f.port);
+    for (int i = 0; i < N; i++)
+        h2_call_start(&c, &calls[i], "/t.S/big", NULL, SLICE("\0\0\0\0\0"), false);
+    assert_true(h2_send(&c));
+    /* Not all of them: while the socket is full, further requests are not even read. */
+    while (fixture_calls(&f) == 0)
+        sleep_ms(1);
+    sleep_ms(100);
+    assert_false(net_server_idle(f.server, 0));
+    for (int i = 0; i < N; i++) {
+        assert_true(h2_wait(&c, &calls[i], 20000));
+        assert_int_equal(calls[i].grpc_status, 0);
+        struct slice text = message_of(&calls[i]);
+        assert_int_equal(text.len, FIXTURE_BIG_BYTES);
+        for (size_t k = 0; k < text.len; k += 1009)
+            assert_true(text.ptr[k] == 'a' + k % 26);
+        h2_call_clear(&calls[i]);
+    }
+    assert_true(net_server_idle(f.server, clock_mono_ns(&clock_system) + 5 * NS_PER_S));
+    h2_shut(&c);
+    fixture_stop(&f);
+}
+
+/* Wakes the loop of a server whose clock was turned. */
+static void poke(struct net_fixture *f)
+{
+    close(tcp_connect(f->port));
+}
+
+static void answer_that_is_not_taken_is_given_up(void **state)
+{
+    (void)state;
+    struct turned_clock clock;
+    struct net_fixture f;
+    struct net_listener_opts o = grpc_opts();
+    turned_clock_init(&clock);
+    fixture_start_at(&f, &o, &clock.clock);
+    /* No window: the stream is reset, the connection stays. */
+    struct h2_client c;
+    struct h2_call call;
+    h2_open(&c, f.port, true);
+    h2_call_start(&c, &call, "/t.S/big", NULL, SLICE("\0\0\0\0\0"), false);
+    while (h2_run_once(&c, 200))
+        ;
+    assert_false(call.closed);
+    clock.ahead_ns += 100 * NS_PER_S; /* 30 s, and 48 s for 3 MiB */
+    poke(&f);
+    assert_true(h2_wait(&c, &call, 5000));
+    assert_int_equal(call.error_code, NGHTTP2_CANCEL);
+    h2_call_clear(&call);
+    nghttp2_session_consume_connection(c.session, 65535);
+    assert_true(h2_unary(&c, &call, "/t.S/echo", NULL, SLICE("")));
+    assert_int_equal(call.grpc_status, 0);
+    h2_call_clear(&call);
+    h2_shut(&c);
+    /* A full socket: nothing more can be said, so it is closed. */
+    struct h2_call calls[6];
+    h2_open_wide(&c, f.port);
+    for (int i = 0; i < 6; i++)
+        h2_call_start(&c, &calls[i], "/t.S/big", NULL, SLICE("\0\0\0\0\0"), false);
+    assert_true(h2_send(&c));
+    while (fixture_calls(&f) < 3)
+        sleep_ms(1);
+    sleep_ms(100);
+    assert_false(net_server_idle(f.server, 0));
+    clock.ahead_ns += 40 * NS_PER_S;
+    poke(&f);
+    assert_true(fixture_wait_connections(&f, "grpc", 0));
+    assert_true(net_server_idle(f.server, clock_mono_ns(&clock.clock) + 5 * NS_PER_S));
+    for (int i = 0; i < 6; i++)
+        h2_call_clear(&calls[i]);
+    h2_shut(&c);
+    fixture_stop(&f);
+}
+
+static void refused_message_leaves_an_empty_body(void **state)
+{
+    (void)state;
+    struct net_fixture f;
+    struct net_listener_opts o = grpc_opts();
+    fixture_start(&f, &o);
+    f.hold_errors = true;
+    struct h2_client c;
+    struct h2_call call;
+    h2_open(&c, f.port, false);
+    h2_call_start(&c, &call, "/t.S/hold", NULL, SLICE("\0\0\0\0\x05" "abc"), false);
+    h2_run_once(&c, 50);
+    struct net_request *req = fixture_take_held(&f);
+    assert_non_null(req);
+    assert_int_equal(req->body_rc, ERR_CORRUPT);
+    assert_int_equal(req->body.len, 0);
+    net_reply_grpc(req, 13, SLICE("x"), SLICE(""), NULL);
+    assert_true(h2_wait(&c, &call, 5000));
+    h2_call_clear(&call);
+    h2_shut(&c);
+    fixture_stop(&f);
+}
+
 static void what_is_no_grpc_call_is_refused(void **state)
 {
     (void)state;
@@ -639,6 +746,9 @@ int main(void)
         cmocka_unit_test(gzip_bomb_stops_at_the_message_limit),
         cmocka_unit_test(large_message_and_answer_pass_flow_control),
         cmocka_unit_test(answer_waits_for_a_client_that_opens_no_window),
+        cmocka_unit_test(answers_wait_for_a_socket_that_is_full),
+        cmocka_unit_test(answer_that_is_not_taken_is_given_up),
+        cmocka_unit_test(refused_message_leaves_an_empty_body),
         cmocka_unit_test(what_is_no_grpc_call_is_refused),
         cmocka_unit_test(replies_find_their_streams_in_any_order),
         cmocka_unit_test(client_gone_or_stream_reset_before_the_reply_is_safe),

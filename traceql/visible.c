@@ -1,0 +1,544 @@
+/* What of a batch a query gets to see: for each field the values that its conditions let through,
+ * and from these the candidates, the spans that are looked at at all. README.md has the rules; they
+ * are Tempo's storage contract, and operators are applied to nothing else.
+ *
+ * Conditions of a field's own column are alternatives. Conditions of the generic list are pooled by
+ * level and type: a value is visible when any of them, of whatever attribute, accepts it. When all
+ * conditions are required (plan.all), elements that lack one are dropped level by level. */
+#include "traceql/eval_priv.h"
+#include "traceql/value.h"
+
+/* Element maps and scratch live in the batch's arena. */
+static int arena_full(const struct traceql_view *v, struct err *err)
+{
+    return arena_err(v->arena, err, "the evaluation of a batch");
+}
+
+static uint8_t *bytes_of(struct traceql_view *v, uint32_t count, uint8_t value)
+{
+    uint8_t *p = arena_alloc(v->arena, count);
+    if (p)
+        memset(p, value, count);
+    return p;
+}
+
+const uint32_t *view_span_map(const struct traceql_view *v, enum traceql_level level)
+{
+    switch (level) {
+    case TRACEQL_LEVEL_TRACE:
+        return v->batch->span_trace;
+    case TRACEQL_LEVEL_RESOURCE:
+        return v->batch->span_resource;
+    case TRACEQL_LEVEL_SCOPE:
+        return v->batch->span_scope;
+    default:
+        return NULL;
+    }
+}
+
+static inline uint32_t owner_at(const uint32_t *owner, uint32_t i)
+{
+    return owner ? owner[i] : i;
+}
+
+/* ---- which condition reads what ---- */
+
+static int literal_kind(const struct traceql_condition *c)
+{
+    switch (c->literal.type) {
+    case TRACEQL_STRING:
+        return KIND_STRING;
+    case TRACEQL_INT:
+        return KIND_INT;
+    case TRACEQL_FLOAT:
+        return KIND_FLOAT;
+    case TRACEQL_BOOL:
+        return KIND_BOOL;
+    default:
+        return KINDS; /* durations, statuses, kinds, nil: no attribute is stored as one */
+    }
+}
+
+/* Intrinsics are columns always. Of an attribute with a column, conditions without an operator and
+ * those of the column's type read the column, all others the generic list. */
+static bool reads_column(const struct traceql_view *v, const struct traceql_condition *c)
+{
+    const struct visible *f = &v->fields[c->field];
+    if (f->field->intrinsic != TRACEQL_ATTRIBUTE)
+        return true;
+    return f->in->has_column &&
+           (c->op == TRACEQL_OP_NONE || c->literal.type == f->in->column.type);
+}
+
+static bool reads_generic(const struct traceql_view *v, uint32_t field)
+{
+    for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
+        const struct traceql_condition *c = &v->eval->plan->conditions[i];
+        if (c->field == field && !reads_column(v, c))
+            return true;
+    }
+    return false;
+}
+
+/* For which types of value the generic list of a level is asked. */
+static unsigned generic_kinds(const struct traceql_view *v, enum traceql_level level)
+{
+    unsigned kinds = 0;
+    for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
+        const struct traceql_condition *c = &v->eval->plan->conditions[i];
+        if (v->fields[c->field].field->level != level || reads_column(v, c))
+            continue;
+        kinds |= c->op == TRACEQL_OP_NONE ? (1u << KINDS) - 1 : 1u << literal_kind(c);
+    }
+    return kinds & ((1u << KINDS) - 1);
+}
+
+/* ---- columns ---- */
+
+static int apply_filter(struct traceql_view *v, const struct filter *f,
+                        const struct traceql_values *values, uint8_t *out, struct err *err)
+{
+    if (f->is_id) {
+        id_apply(&f->id, f->predicate.op == TRACEQL_OP_EQ, values, out);
+        return 0;
+    }
+    return predicate_apply(&f->predicate, values, &v->scratch, out, err);
+}
+
+/* The column's values that any of its conditions accepts. */
+static int show_column(struct traceql_view *v, uint32_t field, struct err *err)
+{
+    struct visible *f = &v->fields[field];
+    if (f->field->intrinsic == TRACEQL_SPAN_START) {
+        f->column_everybody = true;
+        return 0;
+    }
+    if (!f->in->has_column)
+        return 0;
+    for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
+        const struct filter *filter = &v->eval->filters[i];
+        if (filter->condition->field != field || !reads_column(v, filter->condition))
+            continue;
+        f->column_filter = f->column ? NULL : filter;
+        if (!f->column && !(f->column = bytes_of(v, f->in->column.count, 0)))
+            return arena_full(v, err);
+        int rc = apply_filter(v, filter, &f->in->column, f->column, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- generic lists ---- */
+
+/* The values of one type that any condition on the level's generic list accepts. */
+static int show_values(struct traceql_view *v, struct visible *f, int kind, struct err *err)
+{
+    const struct traceql_values *values = attrs_list(&f->in->attrs, kind);
+    bool several = false;
+    if (!(f->values[kind] = bytes_of(v, values->count, 0)))
+        return arena_full(v, err);
+    for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
+        const struct filter *filter = &v->eval->filters[i];
+        const struct traceql_condition *c = filter->condition;
+        if (v->fields[c->field].field->level != f->field->level || reads_column(v, c) ||
+            (c->op != TRACEQL_OP_NONE && literal_kind(c) != kind))
+            continue;
+        f->value_filter[kind] = several ? NULL : filter;
+        several = true;
+        int rc = apply_filter(v, filter, values, f->values[kind], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* An occurrence without a visible value still is an entry, nil, and hides what comes behind it;
+ * but not when every condition is required and all are of one type. */
+static int show_generic(struct traceql_view *v, uint32_t field, unsigned kinds, struct err *err)
+{
+    struct visible *f = &v->fields[field];
+    const struct traceql_attrs *attrs = &f->in->attrs;
+    bool one_kind = (kinds & (kinds - 1)) == 0;
+    f->entries = bytes_of(v, attrs->count, v->eval->plan->all && one_kind ? ENTRY_NONE : ENTRY_NIL);
+    if (!f->entries)
+        return arena_full(v, err);
+    for (int kind = 0; kind < KINDS; kind++) {
+        const struct traceql_values *values = attrs_list(attrs, kind);
+        if (!(kinds & 1u << kind) || values->count == 0)
+            continue;
+        int rc = show_values(v, f, kind, err);
+        if (rc < 0)
+            return rc;
+        for (uint32_t i = 0; i < values->count; i++) {
+            if (f->values[kind][i])
+                f->entries[owner_at(values->owner, i)] = ENTRY_VALUE;
+        }
+    }
+    return 0;
+}
+
+static int show_fields(struct traceql_view *v, struct err *err)
+{
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        int rc = show_column(v, i, err);
+        unsigned kinds = generic_kinds(v, v->fields[i].field->level);
+        if (rc == 0 && kinds && reads_generic(v, i))
+            rc = show_generic(v, i, kinds, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- elements that fulfil all conditions of their level ---- */
+
+/* to[map[i]] |= from[i] for the elements of a column. */
+static void scatter_column(const struct visible *f, uint8_t *to)
+{
+    const struct traceql_values *c = &f->in->column;
+    for (uint32_t i = 0; f->column && i < c->count; i++) {
+        if (f->column[i])
+            to[owner_at(c->owner, i)] = 1;
+    }
+}
+
+static void and_bytes(uint8_t *restrict to, const uint8_t *restrict from, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        to[i] &= from[i];
+}
+
+/* Scopes, events, links and traces: each condition on a column stands for itself. */
+static int require_each(struct traceql_view *v, enum traceql_level level, uint8_t *ok,
+                        uint32_t *names, struct err *err)
+{
+    uint32_t count = v->batch->counts[level];
+    for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
+        const struct filter *filter = &v->eval->filters[i];
+        const struct visible *f = &v->fields[filter->condition->field];
+        if (f->field->level != level || !reads_column(v, filter->condition))
+            continue;
+        const struct traceql_values *c = &f->in->column;
+        uint8_t *accepted = bytes_of(v, f->in->has_column ? c->count : 0, 0);
+        uint8_t *mine = bytes_of(v, count, 0);
+        if (!accepted || !mine)
+            return arena_full(v, err);
+        int rc = f->in->has_column ? apply_filter(v, filter, c, accepted, err) : 0;
+        if (rc < 0)
+            return rc;
+        for (uint32_t k = 0; f->in->has_column && k < c->count; k++)
+            mine[owner_at(c->owner, k)] |= accepted[k];
+        and_bytes(ok, mine, count);
+        for (uint32_t k = 0; names && k < count; k++)
+            names[k] += mine[k];
+    }
+    return 0;
+}
+
+static bool column_asked(const struct traceql_view *v, uint32_t field)
+{
+    for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
+        const struct traceql_condition *c = &v->eval->plan->conditions[i];
+        if (c->field == field && reads_column(v, c))
+            return true;
+    }
+    return false;
+}
+
+/* Resources and spans: the conditions on one column are alternatives. */
+static int require_columns(struct traceql_view *v, enum traceql_level level, uint8_t *ok,
+                           uint32_t *names, struct err *err)
+{
+    uint32_t count = v->batch->counts[level];
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        const struct visible *f = &v->fields[i];
+        if (f->field->level != level || !column_asked(v, i))
+            continue;
+        const uint8_t *mine = f->column;
+        if (f->column_everybody || !mine || f->in->column.owner) {
+            uint8_t *marks = bytes_of(v, count, f->column_everybody);
+            if (!marks)
+                return arena_full(v, err);
+            scatter_column(f, marks);
+            mine = marks;
+        }
+        and_bytes(ok, mine, count);
+        for (uint32_t k = 0; names && k < count; k++)
+            names[k] += mine[k];
+    }
+    return 0;
+}
+
+/* At least one entry of the generic list. Spans count entries with a value, the others all. */
+static int require_generic(struct traceql_view *v, enum traceql_level level, uint8_t *ok,
+                           uint32_t *names, struct err *err)
+{
+    uint32_t count = v->batch->counts[level];
+    if (!generic_kinds(v, level))
+        return 0;
+    uint8_t *any = NULL;
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        const struct visible *f = &v->fields[i];
+        if (f->field->level != level || !f->entries)
+            continue;
+        if (!any && !(any = bytes_of(v, count, 0)))
+            return arena_full(v, err);
+        for (uint32_t k = 0; k < f->in->attrs.count; k++) {
+            if (f->entries[k] == ENTRY_NONE)
+                continue;
+            any[f->in->attrs.owner[k]] = 1;
+            if (names && (f->entries[k] == ENTRY_VALUE || level != TRACEQL_LEVEL_SPAN))
+                names[f->in->attrs.owner[k]]++;
+        }
+    }
+    if (any)
+        and_bytes(ok, any, count);
+    return 0;
+}
+
+/* What else counts as a span's entries: those of its events and links. */
+static void count_below_span(const struct traceql_view *v, uint32_t *names)
+{
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        const struct visible *f = &v->fields[i];
+        if (f->field->level <= TRACEQL_LEVEL_SPAN)
+            continue;
+        for (uint32_t k = 0; f->column && k < f->in->column.count; k++)
+            names[holder_of(f, owner_at(f->in->column.owner, k))] += f->column[k];
+        for (uint32_t k = 0; f->entries && k < f->in->attrs.count; k++)
+            names[holder_of(f, f->in->attrs.owner[k])] += f->entries[k] == ENTRY_VALUE;
+    }
+}
+
+/* And one more for a span with any nested-set number other than 0, if those are asked for. */
+static int count_nested_set(struct traceql_view *v, uint32_t *names, struct err *err)
+{
+    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
+    uint8_t *numbered = NULL;
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        const struct visible *f = &v->fields[i];
+        bool nested = f->field->intrinsic == TRACEQL_NESTED_SET_LEFT ||
+                      f->field->intrinsic == TRACEQL_NESTED_SET_RIGHT ||
+                      f->field->intrinsic == TRACEQL_NESTED_SET_PARENT;
+        if (!nested || !f->column)
+            continue;
+        if (!numbered && !(numbered = bytes_of(v, spans, 0)))
+            return arena_full(v, err);
+        for (uint32_t k = 0; k < f->in->column.count; k++)
+            numbered[owner_at(f->in->column.owner, k)] |=
+                f->column[k] && f->in->column.i64[k] != 0;
+    }
+    for (uint32_t i = 0; numbered && i < spans; i++)
+        names[i] += numbered[i];
+    return 0;
+}
+
+/* Must the names be counted, or do the other requirements see to it that there are enough? Each
+ * column asked for gives an entry, and so does the generic list: enough for one name of it. */
+static bool names_matter(const struct traceql_view *v, enum traceql_level level)
+{
+    unsigned kinds = generic_kinds(v, level), generic = 0;
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++)
+        generic += v->fields[i].field->level == level && reads_generic(v, i);
+    if (level == TRACEQL_LEVEL_TRACE || generic == 0)
+        return false;
+    bool one_kind = kinds && (kinds & (kinds - 1)) == 0;
+    return !(generic == 1 && one_kind);
+}
+
+/* Which elements of the level fulfil all of its conditions; NULL when it has none. */
+static int fulfilled(struct traceql_view *v, enum traceql_level level, uint8_t **out,
+                     struct err *err)
+{
+    uint32_t count = v->batch->counts[level], need = v->eval->plan->names[level];
+    *out = NULL;
+    if (need == 0)
+        return 0;
+    bool counted = names_matter(v, level);
+    uint8_t *ok = bytes_of(v, count, 1);
+    uint32_t *names = counted ? arena_zalloc(v->arena, count * sizeof *names) : NULL;
+    if (!ok || (counted && !names))
+        return arena_full(v, err);
+    bool alternatives = level == TRACEQL_LEVEL_RESOURCE || level == TRACEQL_LEVEL_SPAN;
+    int rc = alternatives ? require_columns(v, level, ok, names, err)
+                          : require_each(v, level, ok, names, err);
+    rc = rc < 0 ? rc : require_generic(v, level, ok, names, err);
+    if (counted && level == TRACEQL_LEVEL_SPAN) {
+        count_below_span(v, names);
+        rc = rc < 0 ? rc : count_nested_set(v, names, err);
+    }
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; counted && i < count; i++)
+        ok[i] &= names[i] >= need;
+    *out = ok;
+    return 0;
+}
+
+/* Events and links that do not fulfil all conditions show nothing. */
+static void hide_unfulfilled(struct traceql_view *v, enum traceql_level level, const uint8_t *ok)
+{
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        struct visible *f = &v->fields[i];
+        if (f->field->level != level)
+            continue;
+        for (uint32_t k = 0; f->column && k < f->in->column.count; k++)
+            f->column[k] &= ok[owner_at(f->in->column.owner, k)];
+        for (uint32_t k = 0; f->entries && k < f->in->attrs.count; k++) {
+            if (!ok[f->in->attrs.owner[k]])
+                f->entries[k] = ENTRY_NONE;
+        }
+    }
+}
+
+/* ---- candidates ---- */
+
+static void and_level(struct traceql_view *v, enum traceql_level level, const uint8_t *ok)
+{
+    const uint32_t *map = view_span_map(v, level);
+    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
+    for (uint32_t i = 0; i < spans; i++)
+        v->candidates[i] &= ok[owner_at(map, i)];
+}
+
+/* A span needs an event (link) that fulfils all conditions on events (links). */
+static int and_below(struct traceql_view *v, enum traceql_level level, const uint8_t *ok,
+                     struct err *err)
+{
+    const uint32_t *map =
+        level == TRACEQL_LEVEL_EVENT ? v->batch->event_span : v->batch->link_span;
+    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
+    uint8_t *any = bytes_of(v, spans, 0);
+    if (!any)
+        return arena_full(v, err);
+    for (uint32_t i = 0; i < v->batch->counts[level]; i++)
+        any[map[i]] |= ok[i];
+    and_bytes(v->candidates, any, spans);
+    return 0;
+}
+
+static int require_all(struct traceql_view *v, struct err *err)
+{
+    /* Events and links first: what they hide does not count for their spans. */
+    static const enum traceql_level order[] = {TRACEQL_LEVEL_EVENT, TRACEQL_LEVEL_LINK,
+                                               TRACEQL_LEVEL_SPAN,  TRACEQL_LEVEL_SCOPE,
+                                               TRACEQL_LEVEL_RESOURCE, TRACEQL_LEVEL_TRACE};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        uint8_t *ok;
+        int rc = fulfilled(v, order[i], &ok, err);
+        if (rc < 0)
+            return rc;
+        if (!ok)
+            continue;
+        if (order[i] > TRACEQL_LEVEL_SPAN) {
+            hide_unfulfilled(v, order[i], ok);
+            rc = and_below(v, order[i], ok, err);
+        } else {
+            and_level(v, order[i], ok);
+        }
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Marks spans of which the field shows a value. */
+static int mark_shown(struct traceql_view *v, const struct visible *f, struct err *err)
+{
+    enum traceql_level level = f->holder_level;
+    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
+    bool direct = level == TRACEQL_LEVEL_SPAN;
+    uint8_t *to = direct ? v->candidates : bytes_of(v, v->batch->counts[level], 0);
+    if (!to)
+        return arena_full(v, err);
+    for (uint32_t k = 0; f->column && k < f->in->column.count; k++)
+        to[holder_of(f, owner_at(f->in->column.owner, k))] |= f->column[k];
+    for (uint32_t k = 0; f->entries && k < f->in->attrs.count; k++)
+        to[holder_of(f, f->in->attrs.owner[k])] |= f->entries[k] == ENTRY_VALUE;
+    const uint32_t *map = view_span_map(v, level);
+    for (uint32_t i = 0; !direct && i < spans; i++)
+        v->candidates[i] |= to[map[i]];
+    return 0;
+}
+
+/* Nothing is required by itself, but a span that shows nothing at all is left out; not so when a
+ * condition is on the trace, or there is no condition. */
+static int require_any(struct traceql_view *v, struct err *err)
+{
+    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
+    bool everybody = v->eval->plan->field_count == 0;
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++)
+        everybody = everybody || v->fields[i].column_everybody ||
+                    v->fields[i].field->level == TRACEQL_LEVEL_TRACE;
+    if (everybody)
+        return 0;
+    memset(v->candidates, 0, spans);
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        int rc = mark_shown(v, &v->fields[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- what operators see ---- */
+
+/* Of several entries (a key twice, several events) operators see the first, be it nil. */
+static int find_first_entries(struct traceql_view *v, struct visible *f, struct err *err)
+{
+    const struct traceql_attrs *attrs = &f->in->attrs;
+    if (!f->entries)
+        return 0;
+    if (!(f->first = arena_alloc(v->arena, attrs->count)))
+        return arena_full(v, err);
+    uint32_t last = UINT32_MAX;
+    for (uint32_t k = 0; k < attrs->count; k++) {
+        uint32_t holder = holder_of(f, attrs->owner[k]);
+        f->first[k] = f->entries[k] != ENTRY_NONE && holder != last;
+        if (f->first[k])
+            last = holder;
+    }
+    return 0;
+}
+
+static enum traceql_type column_type(const struct traceql_field *f, const struct traceql_input *in)
+{
+    if (f->intrinsic == TRACEQL_ATTRIBUTE)
+        return in->column.type;
+    enum traceql_type t = traceql_intrinsic_type(f->intrinsic);
+    return t == EXPR_TYPE_RUNTIME ? TRACEQL_STRING : t;
+}
+
+static int view_init(struct traceql_view *v, struct err *err)
+{
+    const struct plan *plan = v->eval->plan;
+    v->fields = arena_zalloc(v->arena, plan->field_count * sizeof *v->fields);
+    v->candidates = bytes_of(v, v->batch->counts[TRACEQL_LEVEL_SPAN], 1);
+    if (!v->fields || !v->candidates)
+        return arena_full(v, err);
+    for (uint32_t i = 0; i < plan->field_count; i++) {
+        struct visible *f = &v->fields[i];
+        f->field = &plan->fields[i];
+        f->in = &v->batch->inputs[i];
+        f->type = column_type(f->field, f->in);
+        f->holder_level = f->field->level > TRACEQL_LEVEL_SPAN ? TRACEQL_LEVEL_SPAN
+                                                               : f->field->level;
+        if (f->field->level == TRACEQL_LEVEL_EVENT)
+            f->holder_map = v->batch->event_span;
+        if (f->field->level == TRACEQL_LEVEL_LINK)
+            f->holder_map = v->batch->link_span;
+    }
+    return 0;
+}
+
+int view_build(struct traceql_view *v, struct err *err)
+{
+    int rc = view_init(v, err);
+    rc = rc < 0 ? rc : show_fields(v, err);
+    if (rc == 0)
+        rc = v->eval->plan->all ? require_all(v, err) : require_any(v, err);
+    for (uint32_t i = 0; i < v->eval->plan->field_count && rc == 0; i++)
+        rc = find_first_entries(v, &v->fields[i], err);
+    return rc;
+}
