@@ -1,8 +1,8 @@
 /* The vParquet4 schema as a tree for the writer and as a list of leaves for everybody else.
  *
- * Tempo addresses columns by position when it rebuilds traces, so order, names and repetition of the
- * 181 elements are fixed (docs/formats/block.md, 5). Foreign files are bound by path instead. The
- * tree and the list say the same thing twice: a test derives one from the other. */
+ * Tempo addresses columns by position when it rebuilds traces, so order, names and repetition of
+ * the 181 elements are fixed (docs/formats/block.md, 5). Foreign files are bound by path instead.
+ * The tree and the list say the same thing twice: a test derives one from the other. */
 #include "block/block_schema.h"
 
 /* A table is read by its columns. */

@@ -154,7 +154,7 @@ int parquet_compress(enum parquet_codec codec, struct slice in, struct buf *out,
     if (in.len > INT32_MAX / 2)
         return err_set(err, ERR_LIMIT, "page of %zu bytes", in.len);
     size_t n = bytes_max(codec, in.len);
-    int rc = buf_reserve(out, n);
+    int rc = buf_reserve(out, n + 1);
     if (rc < 0)
         return err_set(err, rc, "no room for %zu bytes of a page", n);
     uint8_t *to = out->ptr + out->len;

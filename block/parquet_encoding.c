@@ -37,6 +37,8 @@ int plain_encode_bytes(const struct slice *values, size_t count, struct buf *out
         if (values[i].len > INT32_MAX || !size_add(bytes, 4 + values[i].len, &bytes))
             return err_set(err, ERR_LIMIT, "value of %zu bytes", values[i].len);
     }
+    if (count == 0)
+        return 0;
     int rc = buf_reserve(out, bytes);
     if (rc < 0)
         return err_set(err, rc, "%zu bytes of values do not fit a page", bytes);

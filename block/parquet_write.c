@@ -233,8 +233,10 @@ static int encode_bytes(struct parquet_writer *w, const struct leaf_writer *leaf
                         const struct column *c, uint32_t first, uint32_t count, struct buf *out,
                         struct err *err)
 {
-    const struct slice *values = c->v.bytes + (c->has_dict ? 0 : first);
-    if (c->has_dict) {
+    const struct slice *values = NULL;
+    if (count > 0 && !c->has_dict) {
+        values = c->v.bytes + first;
+    } else if (count > 0) {
         vec_reset(&w->slices);
         if (!vec_reserve(&w->slices, count))
             return no_room(err, ERR_NOMEM);
@@ -264,21 +266,25 @@ static int encode_values(struct parquet_writer *w, const struct leaf_writer *lea
                          struct err *err)
 {
     bool delta = leaf->node->encoding == PARQUET_DELTA_BINARY_PACKED;
+    /* A column without values may have no array for them. */
+    bool any = count > 0;
     int rc = 0;
     switch (c->type) {
     case COLUMN_BOOL:
-        rc = plain_encode_bools(c->v.b + first, count, out);
+        rc = plain_encode_bools(any ? c->v.b + first : NULL, count, out);
         break;
-    case COLUMN_I32:
-        rc = delta ? delta_encode_i32(c->v.i32 + first, count, out)
-                   : plain_encode_fixed(c->v.i32 + first, count, 4, out);
+    case COLUMN_I32: {
+        const int32_t *v = any ? c->v.i32 + first : NULL;
+        rc = delta ? delta_encode_i32(v, count, out) : plain_encode_fixed(v, count, 4, out);
         break;
-    case COLUMN_I64:
-        rc = delta ? delta_encode_i64(c->v.i64 + first, count, out)
-                   : plain_encode_fixed(c->v.i64 + first, count, 8, out);
+    }
+    case COLUMN_I64: {
+        const int64_t *v = any ? c->v.i64 + first : NULL;
+        rc = delta ? delta_encode_i64(v, count, out) : plain_encode_fixed(v, count, 8, out);
         break;
+    }
     case COLUMN_F64:
-        rc = plain_encode_fixed(c->v.f64 + first, count, 8, out);
+        rc = plain_encode_fixed(any ? c->v.f64 + first : NULL, count, 8, out);
         break;
     case COLUMN_BYTES:
         if (leaf->node->encoding != PARQUET_RLE_DICTIONARY)
@@ -402,7 +408,9 @@ static int keep_bounds(struct parquet_writer *w, const struct leaf_writer *leaf,
     chunk->bounds_at = w->bounds.len;
     chunk->min_bytes = (uint32_t)min.len;
     chunk->max_bytes = (uint32_t)max.len;
-    int rc = buf_slice(&w->bounds, min);
+    int rc = buf_reserve(&w->bounds, min.len + max.len + 1);
+    if (rc == 0)
+        rc = buf_slice(&w->bounds, min);
     if (rc == 0)
         rc = buf_slice(&w->bounds, max);
     return rc < 0 ? no_room(err, rc) : 0;

@@ -429,7 +429,8 @@ static int add_spans(struct shredder *s, const struct trace *t)
     return 0;
 }
 
-/* A trace without spans is a row without resources. */
+/* A trace without spans is a row without resources. Its id is zeros, so it can only be the first
+ * row: no leaf owns levels yet. */
 static int add_nothing(struct shredder *s)
 {
     int rc = 0;
@@ -529,7 +530,7 @@ static int add_row(struct shredder *s, const struct trace *t, const uint8_t id[1
 
 /* Completes every column, so that shredder_columns cannot fail: strings still queued, and the
  * optional leaves that own levels and have not been in step with their place. */
-static int end_row(struct shredder *s, bool empty)
+static int end_row(struct shredder *s)
 {
     for (size_t i = 0; i < GROUPS; i++) {
         int rc = shred_strings_flush(s, &s->group[i]);
@@ -542,8 +543,6 @@ static int end_row(struct shredder *s, bool empty)
             continue;
         if (!leaf_skip(l, l->levels->count))
             return ERR_NOMEM;
-        if (empty)
-            l->def.at[l->def.count - 1] = 0;
     }
     return 0;
 }
@@ -555,7 +554,7 @@ int shredder_add(struct shredder *s, const struct trace *t, struct err *err)
     assert(s->rows == 0 || memcmp(s->last_id, id, sizeof s->last_id) < 0);
     struct err inner = {.code = ERR_OK};
     int rc = add_row(s, t, id, &inner);
-    rc = rc < 0 ? rc : end_row(s, t->span_count == 0);
+    rc = rc < 0 ? rc : end_row(s);
     if (rc < 0) {
         char text[33] = {0};
         hex_encode(slice_of(id, 16), text);

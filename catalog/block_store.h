@@ -12,7 +12,7 @@ int block_key(struct buf *out, struct slice tenant, const uint8_t id[16], const 
 
 /* ---- writing ---- */
 
-struct block_writer;
+struct block_writer; /* reused from block to block, so that it stops allocating */
 
 struct block_writer_opts {
     struct slice tenant;
@@ -26,15 +26,18 @@ struct block_writer_opts {
     uint64_t deadline_mono_ns;     /* for the whole block */
 };
 
-/* Writes data.parquet as it goes, then blooms and index, and meta.json last: a reader sees the
- * whole block or none. Not for two threads at once; all slices in opts outlive the writer. */
-int block_writer_new(struct objstore *store, const struct block_writer_opts *opts,
-                     struct block_writer **out, struct err *err);
-/* Traces in ascending order of id. The bytes behind the spans must live until finish or free. */
-int block_writer_add(struct block_writer *w, const struct trace *trace, struct err *err);
-/* The meta that was written; tenant and dedicated as in opts. Call once, then free. */
-int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct err *err);
+int block_writer_new(struct objstore *store, struct block_writer **out, struct err *err);
 void block_writer_free(struct block_writer *w); /* aborts what was not finished; NULL is fine */
+
+/* Writes data.parquet as it goes, then blooms and index, and meta.json last: a reader sees the
+ * whole block or none. Not for two threads at once; all slices in opts outlive the block's
+ * finish. A block that was begun and not finished is aborted. */
+int block_writer_begin(struct block_writer *w, const struct block_writer_opts *opts,
+                       struct err *err);
+/* Traces in ascending order of id. The bytes behind the spans must live until finish. */
+int block_writer_add(struct block_writer *w, const struct trace *trace, struct err *err);
+/* The meta that was written; tenant and dedicated as in opts. */
+int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct err *err);
 
 /* ---- reading ---- */
 

@@ -24,31 +24,15 @@ struct block_writer {
     uint64_t start_unix_ns, end_unix_ns;
 };
 
-int block_writer_new(struct objstore *store, const struct block_writer_opts *opts,
-                     struct block_writer **out, struct err *err)
+int block_writer_new(struct objstore *store, struct block_writer **out, struct err *err)
 {
     struct block_writer *w = calloc(1, sizeof *w);
     if (!w)
         return err_set(err, ERR_NOMEM, "no memory for a block writer");
     w->store = store;
-    w->opts = *opts;
     buf_init(&w->key, 4096);
     buf_init(&w->encoded, LIMIT_ROW_GROUP_BYTES);
-    const struct parquet_writer_opts popts = {
-        .schema = block_schema,
-        .node_count = block_schema_count,
-        .created_by = "rubato",
-    };
     int rc = shredder_new(&w->shredder, err);
-    if (rc == 0)
-        rc = shredder_reset(w->shredder, opts->dedicated, opts->dedicated_count, err);
-    if (rc == 0)
-        rc = parquet_writer_new(&popts, &w->parquet, err);
-    if (rc == 0 && block_key(&w->key, opts->tenant, opts->id, "data.parquet") < 0)
-        rc = err_set(err, ERR_INVALID, "the block's key is too long");
-    if (rc == 0)
-        rc = objstore_upload_begin(store, buf_view(&w->key), opts->deadline_mono_ns, &w->upload,
-                                   err);
     if (rc < 0) {
         block_writer_free(w);
         return rc;
@@ -57,18 +41,52 @@ int block_writer_new(struct objstore *store, const struct block_writer_opts *opt
     return 0;
 }
 
+/* What one block leaves behind; storage for the next is kept. */
+static void end_block(struct block_writer *w)
+{
+    objstore_upload_abort(w->upload);
+    parquet_writer_free(w->parquet);
+    w->upload = NULL;
+    w->parquet = NULL;
+    vec_reset(&w->ids);
+    vec_reset(&w->row_group_ends);
+    buf_reset(&w->encoded);
+    w->start_unix_ns = w->end_unix_ns = 0;
+}
+
 void block_writer_free(struct block_writer *w)
 {
     if (!w)
         return;
-    objstore_upload_abort(w->upload);
-    parquet_writer_free(w->parquet);
+    end_block(w);
     shredder_free(w->shredder);
     buf_clear(&w->key);
     buf_clear(&w->encoded);
     vec_free(&w->ids);
     vec_free(&w->row_group_ends);
     free(w);
+}
+
+int block_writer_begin(struct block_writer *w, const struct block_writer_opts *opts,
+                       struct err *err)
+{
+    const struct parquet_writer_opts popts = {
+        .schema = block_schema,
+        .node_count = block_schema_count,
+        .created_by = "rubato",
+    };
+    end_block(w);
+    w->opts = *opts;
+    int rc = shredder_reset(w->shredder, opts->dedicated, opts->dedicated_count, err);
+    if (rc == 0)
+        rc = parquet_writer_new(&popts, &w->parquet, err);
+    buf_reset(&w->key);
+    if (rc == 0 && block_key(&w->key, opts->tenant, opts->id, "data.parquet") < 0)
+        rc = err_set(err, ERR_INVALID, "the block's key is too long");
+    if (rc == 0)
+        rc = objstore_upload_begin(w->store, buf_view(&w->key), opts->deadline_mono_ns, &w->upload,
+                                   err);
+    return rc;
 }
 
 static int flush_row_group(struct block_writer *w, struct err *err)
@@ -184,6 +202,7 @@ int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct 
     }
     if (rc < 0)
         return rc;
+    buf_reset(&w->encoded);
     *meta = (struct block_meta){
         .version = BLOCK_VPARQUET4,
         .tenant = w->opts.tenant,
@@ -206,5 +225,6 @@ int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct 
         rc = block_meta_write(meta, &w->encoded, err);
     if (rc == 0)
         rc = put(w, "meta.json", buf_view(&w->encoded), err);
+    end_block(w);
     return rc;
 }

@@ -13,6 +13,13 @@ struct tenant_build {
     VEC(struct catalog_section) sections;
 };
 
+/* The builder thread's own: storage is kept from block to block. */
+struct builder {
+    struct ingest *in;
+    struct block_writer *writer;
+    struct span_batch batch;
+};
+
 static int decode_all(struct ingest *in, const struct tenant_build *t, uint64_t deadline,
                       struct shared_bytes **raws, uint32_t *raw_count, struct span_batch *batch,
                       struct err *err)
@@ -55,9 +62,10 @@ static int write_traces(struct block_writer *w, const struct span_batch *batch, 
     return rc;
 }
 
-static int build_block(struct ingest *in, const struct catalog_build *b,
+static int build_block(struct builder *bd, const struct catalog_build *b,
                        const struct tenant_build *t, struct err *err)
 {
+    struct ingest *in = bd->in;
     const struct app *app = in->opts.app;
     uint64_t deadline = clock_mono_ns(app->clock) + BLOCK_WRITE_TIMEOUT_S * NS_PER_S;
     struct block_writer_opts opts = {
@@ -74,39 +82,35 @@ static int build_block(struct ingest *in, const struct catalog_build *b,
         return 0; /* an earlier try got so far */
     struct shared_bytes **raws = calloc(t->sections.count, sizeof *raws);
     uint32_t raw_count = 0;
-    struct span_batch batch = {0};
-    struct block_writer *w = NULL;
     struct block_meta meta;
-    int rc = raws ? decode_all(in, t, deadline, raws, &raw_count, &batch, err)
+    span_batch_reset(&bd->batch);
+    int rc = raws ? decode_all(in, t, deadline, raws, &raw_count, &bd->batch, err)
                   : err_set(err, ERR_NOMEM, "no memory for a build");
     if (rc == 0)
-        rc = block_writer_new(app->store, &opts, &w, err);
+        rc = block_writer_begin(bd->writer, &opts, err);
     if (rc == 0)
-        rc = write_traces(w, &batch, err);
+        rc = write_traces(bd->writer, &bd->batch, err);
     if (rc == 0)
-        rc = block_writer_finish(w, &meta, err);
+        rc = block_writer_finish(bd->writer, &meta, err);
     if (rc == 0)
         rc = catalog_build_commit(in->opts.catalog, b, &meta, err);
     if (rc == 0) {
         char uuid[37];
         uuid_format(meta.id, uuid);
-        counter_add(in->m.built_spans, batch.spans.count);
+        counter_add(in->m.built_spans, bd->batch.spans.count);
         LOG_INFO(&in->log, "block written", KV_SLICE("tenant", t->tenant), KV_STR("block", uuid),
-                 KV_I64("traces", meta.total_objects), KV_U64("spans", batch.spans.count),
+                 KV_I64("traces", meta.total_objects), KV_U64("spans", bd->batch.spans.count),
                  KV_U64("bytes", meta.size));
     }
-    block_writer_free(w);
-    span_batch_clear(&batch);
     for (uint32_t i = 0; i < raw_count; i++)
         shared_bytes_release(raws[i]);
     free(raws);
     return rc;
 }
 
-static struct tenant_build *tenant_of(struct arena *a, struct tenant_build *list, size_t *count,
+static struct tenant_build *tenant_of(struct tenant_build *list, size_t *count,
                                       struct slice tenant)
 {
-    (void)a;
     for (size_t i = 0; i < *count; i++) {
         if (slice_eq(list[i].tenant, tenant))
             return &list[i];
@@ -115,7 +119,7 @@ static struct tenant_build *tenant_of(struct arena *a, struct tenant_build *list
     return &list[(*count)++];
 }
 
-static int build_blocks(struct ingest *in, struct catalog_build *b, struct err *err)
+static int build_blocks(struct builder *bd, struct catalog_build *b, struct err *err)
 {
     size_t most = 0, count = 0;
     for (size_t i = 0; i < b->segment_count; i++)
@@ -126,22 +130,23 @@ static int build_blocks(struct ingest *in, struct catalog_build *b, struct err *
         struct catalog_segment *s = b->segments[i];
         for (uint32_t k = 0; k < s->footer.section_count; k++) {
             struct tenant_build *t =
-                tenant_of(b->arena, tenants, &count, s->footer.sections[k].tenant);
+                tenant_of(tenants, &count, s->footer.sections[k].tenant);
             if (!vec_push(&t->sections, (struct catalog_section){s, &s->footer.sections[k], k}))
                 rc = err_set(err, ERR_NOMEM, "no memory for a build");
         }
     }
     for (size_t i = 0; i < count && rc == 0; i++)
-        rc = build_block(in, b, &tenants[i], err);
+        rc = build_block(bd, b, &tenants[i], err);
     for (size_t i = 0; i < count; i++)
         vec_free(&tenants[i].sections);
     return rc;
 }
 
-static int build_run(struct ingest *in, struct catalog_build *b, struct err *err)
+static int build_run(struct builder *bd, struct catalog_build *b, struct err *err)
 {
+    struct ingest *in = bd->in;
     uint64_t start = clock_mono_ns(in->opts.app->clock);
-    int rc = b->committed ? 0 : build_blocks(in, b, err);
+    int rc = b->committed ? 0 : build_blocks(bd, b, err);
     if (rc < 0) {
         catalog_build_abandon(in->opts.catalog, b);
     } else {
@@ -154,8 +159,9 @@ static int build_run(struct ingest *in, struct catalog_build *b, struct err *err
 }
 
 /* One build, if one is due. *did: whether there was one. */
-static int build_step(struct ingest *in, bool now, bool *did, struct err *err)
+static int build_step(struct builder *bd, bool now, bool *did, struct err *err)
 {
+    struct ingest *in = bd->in;
     const struct app *app = in->opts.app;
     uint64_t mono = clock_mono_ns(app->clock);
     uint64_t deadline = mono + BLOCK_WRITE_TIMEOUT_S * NS_PER_S;
@@ -173,7 +179,7 @@ static int build_step(struct ingest *in, bool now, bool *did, struct err *err)
     }
     if (rc == 0 && b) {
         *did = true;
-        rc = build_run(in, b, err);
+        rc = build_run(bd, b, err);
     }
     return rc;
 }
@@ -183,6 +189,7 @@ void *builder_thread(void *arg)
     /* How often it looks whether a build is due. */
     enum { STEP_MS = 100 };
     struct ingest *in = arg;
+    struct builder bd = {.in = in};
     uint64_t pause_ns = 0;
     pthread_mutex_lock(&in->shared.mu);
     while (!in->shared.stop) {
@@ -192,8 +199,10 @@ void *builder_thread(void *arg)
         struct err err = {0};
         int rc = catalog_wait(in->opts.catalog,
                               clock_mono_ns(in->opts.app->clock) + NS_PER_S, NULL);
+        if (rc == 0 && !bd.writer)
+            rc = block_writer_new(in->opts.app->store, &bd.writer, &err);
         if (rc == 0)
-            rc = build_step(in, now, &did, &err);
+            rc = build_step(&bd, now, &did, &err);
         if (rc < 0 && err.code) {
             counter_add(in->m.failed_builds, 1);
             LOG_ERROR(&in->log, "build failed, its segments stay and it is tried again",
@@ -219,5 +228,7 @@ void *builder_thread(void *arg)
             pthread_cond_timedwait(&in->shared.idle, &in->shared.mu, &ts);
     }
     pthread_mutex_unlock(&in->shared.mu);
+    block_writer_free(bd.writer);
+    span_batch_clear(&bd.batch);
     return NULL;
 }

@@ -50,15 +50,16 @@ void flush_push(struct ingest *in, struct push *p)
 
 /* ---- one flush ---- */
 
-static int store(struct ingest *in, const struct flush *f, struct err *err)
+/* object: a buffer of the calling thread, used again. */
+static int store(struct ingest *in, const struct flush *f, struct buf *object, struct err *err)
 {
     const struct app *app = in->opts.app;
     struct arena *a = arena_new(LIMIT_SEGMENT_ARENA_BYTES);
     struct segment_part *parts = a ? arena_array(a, struct segment_part, f->count) : NULL;
     struct segment_footer footer;
     struct shared_bytes **raw;
-    struct buf object, name;
-    buf_init(&object, LIMIT_SEGMENT_BYTES);
+    struct buf name;
+    buf_reset(object);
     buf_init(&name, 256);
     int rc = parts ? catalog_segment_name(in->opts.catalog, &name) : ERR_NOMEM;
     if (rc < 0) {
@@ -74,11 +75,11 @@ static int store(struct ingest *in, const struct flush *f, struct err *err)
                                            .end_unix_ns = p->end_unix_ns,
                                            .traces = p->traces.at,
                                            .trace_count = p->traces.count};
-    rc = segment_encode(parts, n, a, &object, &footer, &raw, err);
+    rc = segment_encode(parts, n, a, object, &footer, &raw, err);
     if (rc < 0)
         goto out;
     uint64_t deadline = clock_mono_ns(app->clock) + (uint64_t)app->cfg.ingest.put_timeout_ns;
-    rc = objstore_put(app->store, buf_view(&name), buf_view(&object), OBJSTORE_IF_ABSENT, deadline,
+    rc = objstore_put(app->store, buf_view(&name), buf_view(object), OBJSTORE_IF_ABSENT, deadline,
                       err);
     if (rc < 0) {
         for (uint32_t i = 0; i < footer.section_count; i++)
@@ -86,25 +87,24 @@ static int store(struct ingest *in, const struct flush *f, struct err *err)
         goto out;
     }
     counter_add(in->m.flushed, 1);
-    histogram_observe(in->m.flush_bytes, (double)object.len);
+    histogram_observe(in->m.flush_bytes, (double)object->len);
     struct err add_err = {0};
-    if (catalog_add_segment(in->opts.catalog, buf_view(&name), object.len, a, &footer, raw,
+    if (catalog_add_segment(in->opts.catalog, buf_view(&name), object->len, a, &footer, raw,
                             &add_err) < 0)
         /* It is stored: the next poll of the store finds it. */
         LOG_WARN(&in->log, "segment is stored but not yet visible", KV_ERR(&add_err));
     a = NULL;
 out:
-    buf_clear(&object);
     buf_clear(&name);
     arena_free(a);
     return rc;
 }
 
-static void flush_run(struct ingest *in, struct flush *f)
+static void flush_run(struct ingest *in, struct flush *f, struct buf *object)
 {
     struct err err = {0};
     uint64_t start = clock_mono_ns(in->opts.app->clock);
-    int rc = store(in, f, &err);
+    int rc = store(in, f, object, &err);
     histogram_observe(in->m.flush_seconds,
                       (double)(clock_mono_ns(in->opts.app->clock) - start) / (double)NS_PER_S);
     if (rc < 0) {
@@ -143,6 +143,8 @@ static void wait_locked(struct ingest *in)
 void *flush_thread(void *arg)
 {
     struct ingest *in = arg;
+    struct buf object;
+    buf_init(&object, LIMIT_SEGMENT_BYTES);
     pthread_mutex_lock(&in->shared.mu);
     for (;;) {
         while (!due_locked(in) && !(in->shared.stop && !in->shared.open.first))
@@ -156,7 +158,7 @@ void *flush_thread(void *arg)
         pthread_mutex_unlock(&in->shared.mu);
 
         size_t bytes = f.bytes; /* flush_run frees the pushes */
-        flush_run(in, &f);
+        flush_run(in, &f, &object);
 
         pthread_mutex_lock(&in->shared.mu);
         in->shared.buffered_bytes -= bytes;
@@ -166,5 +168,6 @@ void *flush_thread(void *arg)
         pthread_cond_broadcast(&in->shared.idle);
     }
     pthread_mutex_unlock(&in->shared.mu);
+    buf_clear(&object);
     return NULL;
 }

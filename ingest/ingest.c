@@ -185,6 +185,7 @@ void ingest_free(struct ingest *in)
         return;
     ingest_stop(in);
     rate_limiter_free(in->rate);
+    push_scratch_free(in->shared.scratch);
     vec_free(&in->dedicated);
     pthread_cond_destroy(&in->shared.work);
     pthread_cond_destroy(&in->shared.idle);

@@ -28,6 +28,13 @@ struct push {
     struct push *next;
 };
 
+/* What checking a request needs and the next request can use again. */
+struct push_scratch {
+    struct span_batch batch;
+    VEC(uint32_t) good; /* indices of spans that may be stored */
+    struct push_scratch *next;
+};
+
 /* Pushes that become one segment. */
 struct flush {
     struct push *first, **last;
@@ -71,6 +78,7 @@ struct ingest {
         bool draining;         /* flush at once, take no more */
         bool build_now;
         bool stop;
+        struct push_scratch *scratch; /* not in use now */
     } shared; /* hold mu */
 };
 
@@ -84,6 +92,7 @@ void push_fail(struct push *p, int rc, const char *text, bool retry);
 /* push.c: checks a decoded request; sets body, spans, times, fingerprints. On failure *reason is
  * the label of the discard metric (static), or NULL. */
 int push_check(struct push *p, const char **reason, struct err *err);
+void push_scratch_free(struct push_scratch *s); /* and those behind it; NULL is fine */
 
 /* flush.c */
 /* Adds to the open batch, or answers when there is no room. */

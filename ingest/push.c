@@ -108,37 +108,80 @@ static int check_batch(struct push *p, struct span_batch *b, uint32_t *good, con
     return cut || p->rejected || p->json ? encode_again(p, b, good, err) : 0;
 }
 
-int push_check(struct push *p, const char **reason, struct err *err)
+static struct push_scratch *scratch_take(struct ingest *in)
+{
+    pthread_mutex_lock(&in->shared.mu);
+    struct push_scratch *s = in->shared.scratch;
+    if (s)
+        in->shared.scratch = s->next;
+    pthread_mutex_unlock(&in->shared.mu);
+    return s ? s : calloc(1, sizeof *s);
+}
+
+static void scratch_give(struct ingest *in, struct push_scratch *s)
+{
+    /* One huge request must not hold its memory for good. */
+    enum { KEPT_ATTRS_MAX = 1 << 18 };
+    if (s->batch.attrs.cap > KEPT_ATTRS_MAX || s->batch.spans.cap > KEPT_ATTRS_MAX)
+        span_batch_clear(&s->batch);
+    span_batch_reset(&s->batch);
+    pthread_mutex_lock(&in->shared.mu);
+    s->next = in->shared.scratch;
+    in->shared.scratch = s;
+    pthread_mutex_unlock(&in->shared.mu);
+}
+
+void push_scratch_free(struct push_scratch *s)
+{
+    while (s) {
+        struct push_scratch *next = s->next;
+        span_batch_clear(&s->batch);
+        vec_free(&s->good);
+        free(s);
+        s = next;
+    }
+}
+
+static int check_rate(struct push *p, const char **reason, struct err *err)
 {
     struct ingest *in = p->in;
-    struct span_batch b = {0};
+    bool retry;
+    int rc = rate_limiter_take(in->rate, p->tenant, p->body.len,
+                               clock_mono_ns(in->opts.app->clock), &retry, err);
+    if (rc < 0)
+        *reason = retry ? "rate_limited" : "rate_limited_for_good";
+    return rc;
+}
+
+int push_check(struct push *p, const char **reason, struct err *err)
+{
     struct arena *strings = NULL;
-    uint32_t *good = NULL;
     int rc;
     *reason = NULL;
+    struct push_scratch *s = scratch_take(p->in);
+    if (!s)
+        return err_set(err, ERR_NOMEM, "no memory for a request");
     if (p->json) {
         strings = arena_new(p->body.len * 4 + ((size_t)1 << 20));
-        rc = strings ? otlp_json_decode(p->body, strings, &b, err)
+        rc = strings ? otlp_json_decode(p->body, strings, &s->batch, err)
                      : err_set(err, ERR_NOMEM, "no memory for a request");
     } else {
-        rc = otlp_decode(p->body, &b, err);
+        rc = otlp_decode(p->body, &s->batch, err);
     }
-    if (rc == 0 && b.spans.count) {
-        good = malloc(b.spans.count * sizeof *good);
-        rc = good ? check_batch(p, &b, good, reason, err)
-                  : err_set(err, ERR_NOMEM, "no memory for a request");
+    uint32_t spans = s->batch.spans.count;
+    if (rc == 0 && spans) {
+        vec_reset(&s->good);
+        rc = vec_reserve(&s->good, spans) ? check_batch(p, &s->batch, s->good.at, reason, err)
+                                          : err_set(err, ERR_NOMEM, "no memory for a request");
     }
     if (rc == 0 && p->spans) {
-        bool retry;
-        rc = rate_limiter_take(in->rate, p->tenant, p->body.len,
-                               clock_mono_ns(in->opts.app->clock), &retry, err);
+        rc = check_rate(p, reason, err);
         if (rc < 0) {
-            *reason = retry ? "rate_limited" : "rate_limited_for_good";
-            p->spans = b.spans.count;
+            p->spans = spans;
+            p->rejected = 0;
         }
     }
-    free(good);
     arena_free(strings);
-    span_batch_clear(&b);
+    scratch_give(p->in, s);
     return rc;
 }

@@ -72,8 +72,8 @@ static int decode(const struct decoder *d, struct slice in, struct buf *out, str
         st.frame_done = false;
         rc = d->step(d->ctx, &st);
         if (rc < 0)
-            return err_set(err, rc, "%s: %s (byte %zu of %zu)", d->name, st.why,
-                           in.len - st.in.len, in.len);
+            return err_set(err, rc, "%s: %s (byte %zu of %zu)", d->name, st.why, in.len - st.in.len,
+                           in.len);
         size_t got = room - st.out_len;
         if (spilling && got)
             return limit_err(d->name, out->max, err);

@@ -64,9 +64,9 @@ int grpc_unary_feed(struct grpc_unary *u, struct slice in, uint64_t max, struct 
                        "grpc: %zu bytes after the message where a unary call has one message",
                        in.len - left);
     int rc = buf_slice(body, in);
-    return rc < 0 ? err_set(err, rc, "grpc: no memory for a message of %zu bytes",
-                            body->len + in.len)
-                  : 0;
+    return rc < 0
+               ? err_set(err, rc, "grpc: no memory for a message of %zu bytes", body->len + in.len)
+               : 0;
 }
 
 int grpc_unary_end(const struct grpc_unary *u, struct slice encoding, uint64_t max,

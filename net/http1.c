@@ -58,8 +58,7 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     return rc < 0 ? MHD_NO : MHD_YES;
 }
 
-static enum MHD_Result take_head(struct net_conn *conn, struct net_exchange *ex,
-                                 const char *method)
+static enum MHD_Result take_head(struct net_conn *conn, struct net_exchange *ex, const char *method)
 {
     size_t target_len = ex->head.len;
     size_t method_len = strlen(method);
@@ -99,8 +98,7 @@ static bool refuse_early(struct net_conn *conn, struct net_exchange *ex)
            claimed - conn->listener->opts.body_bytes_max > LIMIT_HTTP1_DISCARD_BYTES;
 }
 
-static enum MHD_Result take_body(struct net_conn *conn, struct net_exchange *ex,
-                                 struct slice data)
+static enum MHD_Result take_body(struct net_conn *conn, struct net_exchange *ex, struct slice data)
 {
     if (ex->req.body_rc == 0) {
         int rc = buf_slice(&ex->body, data);

@@ -241,7 +241,8 @@ void http2_drain(struct net_conn *conn)
 void h2_conn_quiet(struct net_conn *conn)
 {
     if (!conn->h2.goaway)
-        net_conn_deadline(conn, net_deadline_ms(conn->server, conn->listener->opts.idle_timeout_ms));
+        net_conn_deadline(conn,
+                          net_deadline_ms(conn->server, conn->listener->opts.idle_timeout_ms));
 }
 
 /* ---- the start ---- */

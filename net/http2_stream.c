@@ -71,8 +71,8 @@ static void submit(struct h2_stream *st, const nghttp2_nv *nva, size_t count,
                    const nghttp2_data_provider *body)
 {
     nghttp2_session *session = st->conn->h2.session;
-    stream_deadline(st, net_write_deadline_ns(st->conn->server->loop.now_ns,
-                                              st->ex->answer.message.len));
+    stream_deadline(
+        st, net_write_deadline_ns(st->conn->server->loop.now_ns, st->ex->answer.message.len));
     if (nghttp2_submit_response(session, st->id, nva, count, body) != 0)
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
 }
@@ -256,8 +256,8 @@ static void head_done(struct h2_stream *st)
     if (rc < 0)
         hand_error(st, rc);
     else
-        buf_init(&ex->body, opts->body_bytes_max > UINT32_MAX ? UINT32_MAX
-                                                              : (size_t)opts->body_bytes_max);
+        buf_init(&ex->body,
+                 opts->body_bytes_max > UINT32_MAX ? UINT32_MAX : (size_t)opts->body_bytes_max);
 }
 
 static void request_end(struct h2_stream *st)
@@ -266,9 +266,8 @@ static void request_end(struct h2_stream *st)
     st->request_ended = true;
     if (st->over)
         return;
-    int rc = grpc_unary_end(&st->unary, st->encoding,
-                            st->conn->listener->opts.message_bytes_max, &ex->body,
-                            &ex->req.body_err);
+    int rc = grpc_unary_end(&st->unary, st->encoding, st->conn->listener->opts.message_bytes_max,
+                            &ex->body, &ex->req.body_err);
     if (rc < 0)
         hand_error(st, rc);
     else
@@ -309,8 +308,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     st->header_bytes += name_len + value_len + LIMIT_HTTP2_HEADER_OVERHEAD;
     if (st->header_bytes > LIMIT_HTTP2_HEADER_BYTES)
         return 0;
-    int rc =
-        net_exchange_header(st->ex, slice_of(name, name_len), slice_of(value, value_len));
+    int rc = net_exchange_header(st->ex, slice_of(name, name_len), slice_of(value, value_len));
     return rc < 0 ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
 }
 
@@ -322,9 +320,9 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     struct h2_stream *st = stream_of(session, id);
     if (!st || !st->head_done || st->over)
         return 0;
-    int rc = grpc_unary_feed(&st->unary, slice_of(data, len),
-                             st->conn->listener->opts.body_bytes_max, &st->ex->body,
-                             &st->ex->req.body_err);
+    int rc =
+        grpc_unary_feed(&st->unary, slice_of(data, len), st->conn->listener->opts.body_bytes_max,
+                        &st->ex->body, &st->ex->req.body_err);
     if (rc < 0)
         hand_error(st, rc);
     return 0;
@@ -351,7 +349,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-/* The answer is complete but the request is not, and nobody wants the rest of it (RFC 9113, 8.1). */
+/* The answer is complete but the request is not, and nobody wants the rest of it (RFC 9113, 8.1).
+ */
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     (void)user;

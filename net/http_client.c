@@ -534,13 +534,13 @@ static void *run_loop(void *ctx)
             continue;
         }
         uint64_t now_ns = clock_mono_ns(c->clock);
+        expire_queued(c, now_ns); /* before one that is late already is sent */
         start_queued(c, now_ns);
         int running;
         curl_multi_perform(c->multi, &running);
         bool any = finish_done(c);
         now_ns = clock_mono_ns(c->clock);
         expire_active(c, now_ns);
-        expire_queued(c, now_ns);
         if (any && c->loop.queue)
             continue; /* a connection came free */
         if (curl_multi_poll(c->multi, NULL, 0, poll_ms(c, now_ns), NULL) != CURLM_OK)

@@ -63,8 +63,8 @@ void net_core_wake(struct net_core *core)
 
 /* ---- exchange ---- */
 
-struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto proto,
-                                      const char *peer, size_t head_max)
+struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto proto, const char *peer,
+                                      size_t head_max)
 {
     struct net_exchange *ex = calloc(1, sizeof *ex);
     if (!ex)

@@ -23,8 +23,8 @@ struct net_core {
     int wake_fd;           /* eventfd that wakes the loop */
     pthread_t loop_thread; /* set before anything is served */
     pthread_mutex_t mu;
-    pthread_cond_t changed; /* busy became 0, drained became true */
-    struct {                /* hold mu */
+    pthread_cond_t changed;         /* busy became 0, drained became true */
+    struct {                        /* hold mu */
         struct net_exchange *inbox; /* answered, in order */
         struct net_exchange *inbox_last;
         uint64_t busy; /* exchanges alive, and connections with bytes to send */
@@ -65,7 +65,7 @@ struct net_exchange {
         bool replied;
         bool taken; /* the connection took the answer at once: the inbox has no work with it */
     } shared;
-    struct { /* the loop alone */
+    struct {        /* the loop alone */
         void *wire; /* struct net_conn (HTTP/1.1) or struct h2_stream; NULL: client gone */
         bool handed;
         bool counted;
@@ -84,8 +84,8 @@ void net_core_busy(struct net_core *core, int delta);
 void net_core_wake(struct net_core *core);
 
 /* Held once, by the connection. NULL: no memory. head_max bounds the head's text. */
-struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto proto,
-                                      const char *peer, size_t head_max);
+struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto proto, const char *peer,
+                                      size_t head_max);
 /* Copies a header; the name becomes lower case. ERR_LIMIT, ERR_NOMEM. */
 int net_exchange_header(struct net_exchange *ex, struct slice name, struct slice value);
 /* The head is complete: req gets its headers, and from now on the exchange counts as under way. */

@@ -175,8 +175,8 @@ int net_listen_open(struct slice address, int fds[2], uint16_t *port, struct err
     fds[0] = fds[1] = -1;
     text_escape(address, 100, text, sizeof text);
     if (!address_split(address, host, sizeof host, &wanted))
-        return err_set(err, ERR_INVALID,
-                       "listen on %s: expected host:port, [ipv6]:port or :port", text);
+        return err_set(err, ERR_INVALID, "listen on %s: expected host:port, [ipv6]:port or :port",
+                       text);
     const char *why = NULL;
     int rc = -1;
     if (slice_eq_nocase(slice_cstr(host), SLICE("localhost"))) {

@@ -104,15 +104,23 @@ static void reply_http(struct net_exchange *ex, struct net_reply *reply, bool co
         add_header(a->http, reply->headers[i].name, reply->headers[i].value);
 }
 
+/* A handler of both protocols said it in HTTP's words: the status is translated, and the body is
+ * the message, or the text of the error, as the query API's streams have it. */
+static void reply_translated(struct net_request *req, struct net_reply *reply)
+{
+    int status = grpc_status_of_http(reply->status);
+    if (status == 0)
+        net_reply_grpc(req, 0, SLICE(""), SLICE(""), &reply->body);
+    else
+        net_reply_grpc(req, status, buf_view(&reply->body), SLICE(""), NULL);
+    buf_clear(&reply->body);
+}
+
 void net_reply(struct net_request *req, struct net_reply *reply, bool compress)
 {
     struct net_exchange *ex = net_exchange_of(req);
     if (req->proto == NET_GRPC) {
-        /* A handler of both protocols said it in HTTP's words: the status is translated, and the
-         * body is the text, as the query API's streams have it. */
-        net_reply_grpc(req, grpc_status_of_http(reply->status), buf_view(&reply->body), SLICE(""),
-                       NULL);
-        buf_clear(&reply->body);
+        reply_translated(req, reply);
         return;
     }
     reply_http(ex, reply, compress);

@@ -37,8 +37,7 @@ void net_conn_deadline(struct net_conn *conn, uint64_t deadline_ns)
 
 uint64_t net_write_deadline_ns(uint64_t now_ns, size_t bytes)
 {
-    return now_ns + LIMIT_WRITE_TIMEOUT_MS * NS_PER_MS +
-           bytes / LIMIT_WRITE_BYTES_PER_S * NS_PER_S;
+    return now_ns + LIMIT_WRITE_TIMEOUT_MS * NS_PER_MS + bytes / LIMIT_WRITE_BYTES_PER_S * NS_PER_S;
 }
 
 static struct net_conn *conn_new(struct net_listener *l, int fd)
@@ -226,8 +225,7 @@ static void loop_inbox(struct net_server *s)
 static void loop_mhd(struct net_server *s)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
-    if (!s->loop.run_mhd &&
-        (MHD_get_timeout(s->mhd, &timeout_ms) != MHD_YES || timeout_ms > 0))
+    if (!s->loop.run_mhd && (MHD_get_timeout(s->mhd, &timeout_ms) != MHD_YES || timeout_ms > 0))
         return;
     s->loop.run_mhd = false;
     MHD_run(s->mhd);
@@ -299,8 +297,7 @@ static int loop_timeout_ms(struct net_server *s)
     pthread_mutex_lock(&s->core->mu);
     bool waiting = s->core->shared.inbox != NULL;
     pthread_mutex_unlock(&s->core->mu);
-    if (waiting || s->loop.run_mhd ||
-        (MHD_get_timeout(s->mhd, &mhd_ms) == MHD_YES && mhd_ms == 0))
+    if (waiting || s->loop.run_mhd || (MHD_get_timeout(s->mhd, &mhd_ms) == MHD_YES && mhd_ms == 0))
         return 0;
     uint64_t due_ns = s->loop.sweep_ns;
     if (s->loop.rest_ns && s->loop.rest_ns < due_ns)
@@ -384,9 +381,8 @@ static void server_metrics(struct net_server *s, struct metrics *m)
     static const char *const labels[] = {"protocol"};
     if (!m)
         return;
-    struct metrics_family *f =
-        metrics_gauge_family(m, "tempo_tcp_connections",
-                             "Current number of accepted TCP connections.", labels, 1);
+    struct metrics_family *f = metrics_gauge_family(
+        m, "tempo_tcp_connections", "Current number of accepted TCP connections.", labels, 1);
     if (!f)
         return;
     struct slice http = SLICE("http");

@@ -88,12 +88,14 @@ struct slice net_request_header(const struct net_request *req, const char *name)
 size_t net_request_header_count(const struct net_request *req, const char *name);
 
 /* First query parameter of that name, '+' and percent decoded, appended to out. Returns whether
- * the parameter is there with a non-empty value ("present but empty" counts as absent). */
+ * the parameter is there with a non-empty value ("present but empty" counts as absent). As in Go, a
+ * pair with a broken escape is passed over. False too when out has no room: out is unchanged. */
 bool net_request_param(const struct net_request *req, const char *name, struct buf *out);
 /* Walks all parameters in order, both parts decoded; good during the call. */
 typedef void(net_param_fn)(void *ctx, struct slice name, struct slice value);
 void net_request_params(const struct net_request *req, net_param_fn *fn, void *ctx);
-/* Percent decoding of a path segment ('+' stays). False: broken escape; the bytes stay as sent. */
+/* Percent decoding of a path segment ('+' stays unless plus_is_space), appended to out. False: a
+ * broken escape, whose bytes stay as sent, or no room. */
 bool net_percent_decode(struct slice in, bool plus_is_space, struct buf *out);
 
 struct net_reply {
@@ -105,7 +107,8 @@ struct net_reply {
 };
 
 /* Takes req back and moves reply->body. When the client has gone the answer is dropped. Answers to
- * an HTTP/1.1 request that accepts gzip are compressed from 1 KiB up if compress is set. */
+ * an HTTP/1.1 request that accepts gzip are compressed from 1 KiB up if compress is set. To a gRPC
+ * request the status is translated and the body becomes the message or the error's text. */
 void net_reply(struct net_request *req, struct net_reply *reply, bool compress);
 /* gRPC: one message (may be NULL when status is not 0) and the trailers. message_text is
  * percent-encoded here; details is the raw google.rpc.Status for grpc-status-details-bin, or

@@ -25,11 +25,11 @@ struct net_acceptor {
 
 struct net_listener {
     struct net_server *server;
-    struct net_listener *next;   /* hold core->mu */
+    struct net_listener *next;     /* hold core->mu */
     struct net_listener_opts opts; /* address is not kept */
     struct net_acceptor acceptors[2];
-    uint32_t connections;        /* the loop */
-    bool resting;                /* the loop: out of descriptors */
+    uint32_t connections; /* the loop */
+    bool resting;         /* the loop: out of descriptors */
 };
 
 /* HTTP/1.1: what libmicrohttpd has no place for. */
@@ -53,11 +53,11 @@ struct http1 {
 struct http2 {
     nghttp2_session *session;
     struct h2_stream *streams;
-    struct buf unsent;       /* pulled from the session, not taken by the socket */
+    struct buf unsent; /* pulled from the session, not taken by the socket */
     size_t unsent_at;
     uint64_t write_deadline_ns; /* while there is something unsent */
-    bool busy;               /* counted in core for what is unsent */
-    bool settled;            /* the client's SETTINGS came */
+    bool busy;                  /* counted in core for what is unsent */
+    bool settled;               /* the client's SETTINGS came */
     bool goaway;
 };
 

@@ -87,7 +87,8 @@ int snappy_frame_decode(struct slice in, struct buf *out, struct err *err)
         uint32_t head;
         struct slice chunk;
         if (!cursor_u32le(&c, &head) || !cursor_bytes(&c, head >> 8, &chunk))
-            return err_set(err, ERR_CORRUPT, at ? "snappy: unexpected EOF" : "snappy: invalid header");
+            return err_set(err, ERR_CORRUPT,
+                           at ? "snappy: unexpected EOF" : "snappy: invalid header");
         uint8_t type = (uint8_t)head;
         if (at == 0 && type != CHUNK_STREAM)
             return err_set(err, ERR_CORRUPT, "snappy: invalid header");

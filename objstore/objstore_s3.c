@@ -77,8 +77,8 @@ static int put_if_absent(struct s3_store *s, struct slice key, struct slice full
         rc = compare(s, key, body, deadline_ns, err); /* the best there is: not atomic */
     for (unsigned i = 0; i < LIMIT_S3_TRIES && rc == ERR_NOTFOUND; i++) {
         rc = put_once(s, full_key, body, true, deadline_ns, err);
-        if (rc == ERR_NOTFOUND)
-            return rc; /* the store's own 404 */
+        if (rc == ERR_NOTFOUND) /* the store's own, not the comparison's */
+            return err_set(err, ERR_IO, "a PUT was answered 404");
         if (rc == ERR_EXISTS)
             rc = compare(s, key, body, deadline_ns, err);
     }

@@ -223,7 +223,7 @@ static enum s3_verdict judge_get(struct s3_request *r)
     if (rc == 0 && r->status == 416)
         return judge_416(g);
     if (rc == 0 && r->status == 412 && g->known) {
-        /* RADOS gateways answer so even when the ETag matches: the start is the safe way on. */
+        /* Changed, or a server that takes If-Match otherwise: the start is the safe way on. */
         r->rc = ERR_IO;
         start_over(g, "the object changed while it was read");
         return S3_AGAIN;

@@ -19,9 +19,16 @@ struct multipart {
     struct buf key; /* with the store's prefix */
     uint64_t deadline_ns;
     uint64_t bytes;
+    uint64_t start_unix_s; /* by the store's clock */
     char id[1024];
     VEC(struct part_tag) tags; /* by part number, from 1 */
 };
+
+/* A 404 to a write says that the upload is gone, not that a key is missing. */
+static int write_code(int rc)
+{
+    return rc == ERR_NOTFOUND ? ERR_IO : rc;
+}
 
 /* ---- create, complete, abort ---- */
 
@@ -29,6 +36,8 @@ static int multipart_init(struct multipart *m, struct s3_store *s, struct slice 
                           uint64_t deadline_ns, struct err *err)
 {
     *m = (struct multipart){.store = s, .deadline_ns = deadline_ns};
+    m->start_unix_s =
+        clock_unix_ns(s->base.clock) / NS_PER_S + (uint64_t)atomic_load(&s->skew_s);
     buf_init(&m->key, 2 * LIMIT_KEY_BYTES);
     return s3_full_key(s, key, &m->key, err);
 }
@@ -120,12 +129,15 @@ static int complete_body(const struct multipart *m, struct buf *body, struct err
     return rc < 0 ? err_set(err, rc, "no memory for the list of parts") : 0;
 }
 
-/* The upload is unknown: an earlier try may have completed it, its answer lost. */
+/* The upload is unknown: an earlier try may have completed it, its answer lost. (Ours, or one that
+ * curl made by itself on a fresh connection.) Then an object of our size stands there, no older than
+ * the upload, give or take a minute between the clocks. */
 static bool is_there(struct multipart *m, struct slice key)
 {
     struct objstore_info info = {0};
     return s3_head(&m->store->base, key, m->deadline_ns, &info, NULL) == 0 &&
-           info.bytes == m->bytes;
+           info.bytes == m->bytes &&
+           info.modified_unix_ns / NS_PER_S + 60 >= m->start_unix_s;
 }
 
 static int multipart_complete(struct multipart *m, struct err *err)
@@ -148,8 +160,8 @@ static int multipart_complete(struct multipart *m, struct err *err)
     if (rc == 0)
         rc = s3_request_run(&r, err);
     struct slice key = slice_from(buf_view(&m->key), strlen(m->store->prefix));
-    if (rc == ERR_NOTFOUND && r.tries > 1 && is_there(m, key))
-        rc = 0;
+    if (rc == ERR_NOTFOUND)
+        rc = is_there(m, key) ? 0 : err_set(err, ERR_IO, "%s", r.err.msg);
     s3_request_clear(&r);
     buf_clear(&body);
     return rc < 0 ? (err_wrap(err, "completing a multipart upload"), rc) : 0;
@@ -216,7 +228,7 @@ static int collect(struct part *parts, size_t count, struct err *err)
         if (!p->number || !p->r.finished)
             continue;
         if (p->r.rc < 0 && rc == 0)
-            rc = err_set(err, p->r.rc, "part %u: %s", p->number, p->r.err.msg);
+            rc = err_set(err, write_code(p->r.rc), "part %u: %s", p->number, p->r.err.msg);
         s3_request_clear(&p->r);
         p->number = 0;
     }

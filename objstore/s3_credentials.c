@@ -391,12 +391,14 @@ int s3_credentials_get(struct s3_credentials_chain *c, uint64_t deadline_mono_ns
     return rc;
 }
 
-void s3_credentials_rejected(struct s3_credentials_chain *c, uint64_t generation)
+bool s3_credentials_rejected(struct s3_credentials_chain *c, uint64_t generation)
 {
     pthread_mutex_lock(&c->shared.mu);
-    if (c->shared.now.generation == generation)
+    bool others = c->shared.source != &source_configuration;
+    if (others && c->shared.now.generation == generation)
         c->shared.rejected = true;
     pthread_mutex_unlock(&c->shared.mu);
+    return others;
 }
 
 const char *s3_credentials_source(struct s3_credentials_chain *c)

@@ -47,8 +47,9 @@ void s3_credentials_chain_free(struct s3_credentials_chain *c); /* NULL is fine 
 int s3_credentials_get(struct s3_credentials_chain *c, uint64_t deadline_mono_ns,
                        struct s3_credentials *out, struct err *err);
 
-/* The store says that those of this generation have expired: the next get fetches again. */
-void s3_credentials_rejected(struct s3_credentials_chain *c, uint64_t generation);
+/* The store says that those of this generation have expired. True: the next get fetches again, or
+ * has others already; false for keys from the configuration, which stay what they are. */
+bool s3_credentials_rejected(struct s3_credentials_chain *c, uint64_t generation);
 
 /* "configuration", "environment", …; "none" before the first get. A static string. */
 const char *s3_credentials_source(struct s3_credentials_chain *c);

@@ -232,8 +232,17 @@ static bool is_full(int status, const char *code)
     return status == 507 || IS_ONE_OF(code, codes);
 }
 
+static bool is_expired(const char *code)
+{
+    static const char *const codes[] = {"ExpiredToken", "ExpiredTokenException",
+                                        "TokenRefreshRequired", "InvalidToken"};
+    return IS_ONE_OF(code, codes);
+}
+
 static enum err_code code_of(int status, const char *code)
 {
+    if (is_expired(code))
+        return ERR_DENIED;
     if (is_overload(status, code) || is_full(status, code))
         return ERR_UNAVAILABLE;
     if (strcmp(code, "NoSuchBucket") == 0)
@@ -306,15 +315,11 @@ static bool mend_clock(struct s3_request *r)
 
 static bool ask_otherwise(struct s3_request *r, const struct s3_error *e)
 {
-    static const char *const expired[] = {"ExpiredToken", "ExpiredTokenException",
-                                          "TokenRefreshRequired"};
     int status = r->call.status;
     if (strcmp(e->code, "RequestTimeTooSkewed") == 0)
         return mend_clock(r);
-    if (IS_ONE_OF(e->code, expired)) {
-        s3_credentials_rejected(r->store->credentials, r->credentials_generation);
-        return true;
-    }
+    if (is_expired(e->code))
+        return s3_credentials_rejected(r->store->credentials, r->credentials_generation);
     /* HEAD answers carry no code, so a region in the head is enough. */
     return (status == 301 || status == 307 || status == 400 || status == 403) && learn_place(r, e);
 }

@@ -217,8 +217,9 @@ static enum traceql_op mirror(enum traceql_op op)
     }
 }
 
-/* attr op literal as one step over columns. `nil = attr` is not one of them: nil on the left fits
- * other types than on the right. */
+/* attr op literal as one step over columns. With the literal on the left it is turned around, but
+ * not where nil makes that differ: `"x" != attr` is true of a missing attribute, `attr != "x"` is
+ * not, and a nil on the left fits other types than on the right. */
 static bool compare_step(const struct expr *e, struct step *out)
 {
     const struct expr *l = e->lhs, *r = e->rhs;
@@ -226,7 +227,8 @@ static bool compare_step(const struct expr *e, struct step *out)
         return false;
     bool attr_left = l->kind == EXPR_ATTR && r->kind == EXPR_LITERAL;
     bool attr_right = l->kind == EXPR_LITERAL && r->kind == EXPR_ATTR;
-    if (!attr_left && (!attr_right || l->type == TRACEQL_NIL || is_regex(e->op)))
+    if (!attr_left && (!attr_right || l->type == TRACEQL_NIL || e->op == TRACEQL_OP_NE ||
+                       is_regex(e->op)))
         return false;
     *out = (struct step){.kind = STEP_COMPARE,
                          .op = attr_left ? e->op : mirror(e->op),

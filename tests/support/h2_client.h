@@ -30,8 +30,8 @@ struct h2_client {
     int fd;
     nghttp2_session *session;
     bool goaway;
-    bool broken;     /* closed or reset */
-    bool hold_reads; /* no WINDOW_UPDATE: flow control stops the server */
+    bool broken;          /* closed or reset */
+    bool hold_reads;      /* no WINDOW_UPDATE: flow control stops the server */
     uint32_t max_streams; /* the server's setting */
 };
 

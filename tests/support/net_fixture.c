@@ -86,10 +86,21 @@ static void answer_show(struct net_request *req)
                    SLICE_ARGS(req->headers[i].value));
     buf_printf(&body, "peer: %.*s\n", SLICE_ARGS(req->peer));
     if (req->deadline_mono_ns)
-        buf_printf(&body, "deadline: +%llu ms\n",
-                   (unsigned long long)((req->deadline_mono_ns - req->received_mono_ns) /
-                                        NS_PER_MS));
+        buf_printf(
+            &body, "deadline: +%llu ms\n",
+            (unsigned long long)((req->deadline_mono_ns - req->received_mono_ns) / NS_PER_MS));
     answer_bytes(req, &body);
+}
+
+static void answer_plain(struct net_request *req)
+{
+    struct buf text;
+    uint64_t status = 200;
+    buf_init(&text, 32);
+    if (net_request_param(req, "status", &text))
+        parse_u64(buf_view(&text), &status);
+    buf_clear(&text);
+    net_reply_text(req, (int)status, SLICE("plain\n"));
 }
 
 static void answer_fail(struct net_request *req)
@@ -130,6 +141,8 @@ static void handle(void *ctx, struct net_request *req)
         answer_echo(req);
     else if (slice_ends(req->path, SLICE("/big")))
         answer_big(req);
+    else if (slice_ends(req->path, SLICE("/plain")))
+        answer_plain(req);
     else if (slice_ends(req->path, SLICE("/show")))
         answer_show(req);
     else if (!later)

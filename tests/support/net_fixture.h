@@ -12,8 +12,9 @@
  *   …/later   answered by another thread
  *   …/big     `bytes` (HTTP, query) or 3 MiB (gRPC) of text
  *   …/fail    404 "not here\n", or gRPC status 5 with details "\x08\x05"
+ *   …/plain   net_reply_text in either protocol: `status` (query, else 200), "plain\n"
  *   …/show    method, path, query and headers as text
- * A body_rc is answered with its code's status and its text, except on …/hold with hold_errors. */
+ * A body_rc is answered with its code's status and its text; …/hold keeps it with hold_errors. */
 #define FIXTURE_BIG_BYTES ((size_t)3 << 20)
 
 struct net_fixture {

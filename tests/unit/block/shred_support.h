@@ -7,6 +7,7 @@
 #include "tests/unit/block/parquet_support.h"
 
 #include "base/random.h"
+#include "base/text.h"
 #include "block/assemble.h"
 #include "block/block_meta.h"
 #include "block/block_schema.h"
@@ -73,8 +74,8 @@ static inline void shred_batch(struct shredder *s, const struct span_batch *b)
     struct err err = {0};
     for (uint32_t i = 0, next; i < b->spans.count; i = next) {
         next = i + 1;
-        while (next < b->spans.count && memcmp(b->spans.at[i].trace_id, b->spans.at[next].trace_id,
-                                               16) == 0)
+        while (next < b->spans.count &&
+               memcmp(b->spans.at[i].trace_id, b->spans.at[next].trace_id, 16) == 0)
             next++;
         if (shred_spans(s, b, i, next - i, &err) < 0)
             fail_msg("%s", err.msg);
@@ -94,8 +95,9 @@ static inline struct shredder *shredder_make(const struct block_dedicated *dedic
 
 static inline struct slice random_text(struct rng *r, struct arena *a)
 {
-    static const char *const words[] = {"",      "a",       "checkout", "GET",        "/api/v1/items",
-                                        "größe", "日本語", "ok",       "k8s.pod.name", "x\"y\\z\n<&>"};
+    static const char *const words[] = {
+        "",      "a",      "checkout", "GET",          "/api/v1/items",
+        "größe", "日本語", "ok",       "k8s.pod.name", "x\"y\\z\n<&>"};
     uint64_t kind = rng_below(r, 12);
     if (kind < 10)
         return slice_cstr(words[kind]);
@@ -177,11 +179,26 @@ static inline struct value random_value(struct rng *r, struct arena *a, struct s
 static inline struct range random_attrs(struct rng *r, struct arena *a, struct span_batch *b,
                                         uint32_t max)
 {
-    static const char *const keys[] = {
-        "service.name", "cluster", "namespace", "pod", "container", "k8s.cluster.name",
-        "k8s.namespace.name", "k8s.pod.name", "k8s.container.name", "http.method", "http.url",
-        "http.status_code", "db.statement", "host.name", "enduser.id", "", "a", "retry.count",
-        "größe", "a.rather.long.key.of.an.attribute.that.passes.32.bytes"};
+    static const char *const keys[] = {"service.name",
+                                       "cluster",
+                                       "namespace",
+                                       "pod",
+                                       "container",
+                                       "k8s.cluster.name",
+                                       "k8s.namespace.name",
+                                       "k8s.pod.name",
+                                       "k8s.container.name",
+                                       "http.method",
+                                       "http.url",
+                                       "http.status_code",
+                                       "db.statement",
+                                       "host.name",
+                                       "enduser.id",
+                                       "",
+                                       "a",
+                                       "retry.count",
+                                       "größe",
+                                       "a.rather.long.key.of.an.attribute.that.passes.32.bytes"};
     struct attr items[16];
     uint32_t count = (uint32_t)rng_below(r, max + 1);
     for (uint32_t i = 0; i < count; i++)

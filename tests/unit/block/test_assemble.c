@@ -16,8 +16,8 @@ static void next_row(const struct column *c, struct row_cursor *at)
         at->end = i + 1;
 }
 
-/* ServiceStats is a map: the order of its entries means nothing. Keys are unique, so equal sizes and
- * each of one found in the other is enough. */
+/* ServiceStats is a map: the order of its entries means nothing. Keys are unique, so equal sizes
+ * and each of one found in the other is enough. */
 static void stats_are_the_same(const struct column *a, const struct column *b, const char *what)
 {
     struct row_cursor x = {0}, y = {0};
@@ -99,8 +99,7 @@ static void every_tempo_block_assembles_and_shreds_to_its_own_columns(void **sta
             struct column *columns = columns_of(file, f, g, a);
             span_batch_reset(&batch);
             assemble(columns, &meta, 0, columns[0].rows, a, &batch);
-            assert_int_equal(
-                shredder_reset(s, meta.dedicated, meta.dedicated_count, &err), 0);
+            assert_int_equal(shredder_reset(s, meta.dedicated, meta.dedicated_count, &err), 0);
             shred_batch(s, &batch);
             assert_int_equal(shredder_rows(s), columns[0].rows);
             assert_int_equal(shredder_spans(s), batch.spans.count);
@@ -161,15 +160,20 @@ struct own_attr {
     uint8_t type;
 };
 static const struct own_attr resource_own[] = {
-    {"host.name", VALUE_STRING},          {"service.name", VALUE_STRING},
-    {"cluster", VALUE_STRING},            {"namespace", VALUE_STRING},
-    {"pod", VALUE_STRING},                {"container", VALUE_STRING},
-    {"k8s.cluster.name", VALUE_STRING},   {"k8s.namespace.name", VALUE_STRING},
-    {"k8s.pod.name", VALUE_STRING},       {"k8s.container.name", VALUE_STRING},
+    {"host.name", VALUE_STRING},
+    {"service.name", VALUE_STRING},
+    {"cluster", VALUE_STRING},
+    {"namespace", VALUE_STRING},
+    {"pod", VALUE_STRING},
+    {"container", VALUE_STRING},
+    {"k8s.cluster.name", VALUE_STRING},
+    {"k8s.namespace.name", VALUE_STRING},
+    {"k8s.pod.name", VALUE_STRING},
+    {"k8s.container.name", VALUE_STRING},
 };
 static const struct own_attr span_own[] = {
-    {"db.statement", VALUE_STRING}, {"http.status_code", VALUE_STRING},
-    {"http.method", VALUE_STRING},  {"http.url", VALUE_STRING},
+    {"db.statement", VALUE_STRING},  {"http.status_code", VALUE_STRING},
+    {"http.method", VALUE_STRING},   {"http.url", VALUE_STRING},
     {"http.status_code", VALUE_INT},
 };
 
@@ -216,8 +220,8 @@ static void expect_back(struct span_batch *b)
         b->resources.at[i].attrs = attrs;
     }
     for (uint32_t i = 0; i < b->spans.count; i++) {
-        struct range attrs = expected_attrs(b, b->spans.at[i].attrs, span_own,
-                                            sizeof span_own / sizeof span_own[0]);
+        struct range attrs =
+            expected_attrs(b, b->spans.at[i].attrs, span_own, sizeof span_own / sizeof span_own[0]);
         b->spans.at[i].attrs = attrs;
     }
 }
@@ -357,6 +361,36 @@ static void an_attribute_with_nothing_set_is_kept_without_a_value(void **state)
     bent_free(&t);
 }
 
+/* As deep as OTLP is taken: what was stored must be readable. */
+static void the_deepest_value_comes_back(void **state)
+{
+    (void)state;
+    for (int arrays = 0; arrays < 2; arrays++) {
+        struct bent t = bent_make((struct value){.type = VALUE_NONE});
+        struct value v = {.type = VALUE_INT, .i64 = 5};
+        for (int depth = 0; depth < 64; depth++) {
+            if (arrays) {
+                assert_true(vec_push(&t.batch.values, v));
+                v = (struct value){.type = VALUE_ARRAY, .list = {t.batch.values.count - 1, 1}};
+            } else {
+                struct attr item = {SLICE("k"), v};
+                assert_true(vec_push(&t.batch.attrs, item));
+                v = (struct value){.type = VALUE_KVLIST, .list = {t.batch.attrs.count - 1, 1}};
+            }
+        }
+        t.batch.attrs.at[0].value = v;
+        struct err err = {0};
+        char why[200];
+        assert_int_equal(shredder_reset(t.s, NULL, 0, &err), 0);
+        shred_batch(t.s, &t.batch);
+        if (block_assemble(shredder_columns(t.s), NULL, 0, 0, 1, t.a, &t.back, &err) < 0)
+            fail_msg("%s", err.msg);
+        if (!support_batches_equal(&t.batch, &t.back, why))
+            fail_msg("%s", why);
+        bent_free(&t);
+    }
+}
+
 static void an_array_flag_makes_an_array_of_what_is_there(void **state)
 {
     (void)state;
@@ -421,7 +455,7 @@ static void *copy_exactly(const void *p, size_t n)
 static struct column column_copy(const struct column *c)
 {
     struct column out = *c;
-    size_t size = c->has_dict              ? sizeof(uint32_t)
+    size_t size = c->has_dict               ? sizeof(uint32_t)
                   : c->type == COLUMN_BYTES ? sizeof(struct slice)
                                             : column_value_size(c);
     out.rep = c->rep_max ? copy_exactly(c->rep, c->entries) : NULL;
@@ -499,8 +533,8 @@ static void bent_columns_are_refused_or_read_never_worse(void **state)
         span_batch_reset(&back);
         struct err err = {0};
         uint32_t first = (uint32_t)rng_below(&r, 3);
-        int rc = block_assemble(columns, dedicated, DEDICATED, first, 3 - first, scratch, &back,
-                                &err);
+        int rc =
+            block_assemble(columns, dedicated, DEDICATED, first, 3 - first, scratch, &back, &err);
         assert_true(rc == 0 || rc == ERR_CORRUPT);
         if (rc < 0) {
             refused++;
@@ -522,7 +556,8 @@ static void a_corrupt_column_is_named(void **state)
     (void)state;
     struct bent t = bent_make((struct value){.type = VALUE_STRING, .str = SLICE("v")});
     struct err err = {0};
-    t.columns[BLOCK_SPAN_NAME].def[0] = 1; /* shared by the required leaves of spans: the ids' too */
+    t.columns[BLOCK_SPAN_NAME].def[0] =
+        1; /* shared by the required leaves of spans: the ids' too */
     assert_int_equal(block_assemble(t.columns, NULL, 0, 0, 1, t.a, &t.back, &err), ERR_CORRUPT);
     t.columns[BLOCK_SPAN_NAME].def[0] = 3;
 
@@ -552,6 +587,7 @@ int main(void)
         cmocka_unit_test(leaves_that_a_file_lacks_are_read_as_absent),
         cmocka_unit_test(a_value_text_that_is_no_json_leaves_the_attribute_empty),
         cmocka_unit_test(an_attribute_with_nothing_set_is_kept_without_a_value),
+        cmocka_unit_test(the_deepest_value_comes_back),
         cmocka_unit_test(an_array_flag_makes_an_array_of_what_is_there),
         cmocka_unit_test(trace_ids_of_other_lengths_become_sixteen_bytes),
         cmocka_unit_test(bent_columns_are_refused_or_read_never_worse),

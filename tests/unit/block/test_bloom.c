@@ -55,7 +55,7 @@ static void bits_are_exactly(const char *hex, uint32_t shard_bytes, const uint32
     for (int i = 0; i < 7; i++) {
         uint8_t *byte = &out.ptr[24 + 8 * (bits[i] >> 6) + 7 - ((bits[i] & 63) >> 3)];
         assert_true(*byte & 1 << (bits[i] & 7));
-        *byte &= (uint8_t)~(1 << (bits[i] & 7));
+        *byte &= (uint8_t) ~(1 << (bits[i] & 7));
     }
     for (size_t i = 24; i < out.len; i++)
         assert_int_equal(out.ptr[i], 0);
@@ -147,7 +147,8 @@ static void filters_of_tempos_blocks_are_its_own_files(void **state)
         assert_int_equal(bloom_shards(b), blocks[i].shards);
         add_ids(arena_printf(a, "tests/data/fixtures/blocks/%s/data.parquet", blocks[i].dir), b, a);
         for (uint32_t n = 0; n < blocks[i].shards; n++) {
-            char *path = arena_printf(a, "tests/data/fixtures/blocks/%s/bloom-%u", blocks[i].dir, n);
+            char *path =
+                arena_printf(a, "tests/data/fixtures/blocks/%s/bloom-%u", blocks[i].dir, n);
             struct slice want = file_read(path);
             buf_reset(&out);
             assert_int_equal(bloom_write(b, n, &out), 0);

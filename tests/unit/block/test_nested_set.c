@@ -63,8 +63,8 @@ static void several_roots_share_one_numbering(void **state)
 {
     (void)state;
     static const struct row multiroot[] = {
-        {"root-one", "", SERVER, 1, 6, -1},       {"c1......", "root-one", INTERNAL, 2, 3, 1},
-        {"root-two", "", SERVER, 7, 10, -1},      {"c2......", "root-one", INTERNAL, 4, 5, 1},
+        {"root-one", "", SERVER, 1, 6, -1},          {"c1......", "root-one", INTERNAL, 2, 3, 1},
+        {"root-two", "", SERVER, 7, 10, -1},         {"c2......", "root-one", INTERNAL, 4, 5, 1},
         {"d1......", "root-two", INTERNAL, 8, 9, 7},
     };
     NUMBERS_ARE(multiroot);
@@ -74,12 +74,9 @@ static void spans_that_share_an_id_take_children_by_kind(void **state)
 {
     (void)state;
     static const struct row zipkin[] = {
-        {"root....", "", SERVER, 1, 12, -1},
-        {"shared..", "root....", CLIENT, 2, 5, 1},
-        {"shared..", "root....", SERVER, 6, 11, 1},
-        {"internal", "shared..", INTERNAL, 7, 8, 6},
-        {"inside..", "shared..", CLIENT, 9, 10, 6},
-        {"nested..", "shared..", SERVER, 3, 4, 2},
+        {"root....", "", SERVER, 1, 12, -1},        {"shared..", "root....", CLIENT, 2, 5, 1},
+        {"shared..", "root....", SERVER, 6, 11, 1}, {"internal", "shared..", INTERNAL, 7, 8, 6},
+        {"inside..", "shared..", CLIENT, 9, 10, 6}, {"nested..", "shared..", SERVER, 3, 4, 2},
     };
     NUMBERS_ARE(zipkin);
 
@@ -119,10 +116,8 @@ static void a_span_below_itself_is_not_reached(void **state)
 {
     (void)state;
     static const struct row selfparent[] = {
-        {"root....", "", SERVER, 1, 2, -1},
-        {"self....", "self....", INTERNAL, 0, 0, 0},
-        {"below...", "self....", INTERNAL, 0, 0, 0},
-        {"loop-a..", "loop-b..", INTERNAL, 0, 0, 0},
+        {"root....", "", SERVER, 1, 2, -1},          {"self....", "self....", INTERNAL, 0, 0, 0},
+        {"below...", "self....", INTERNAL, 0, 0, 0}, {"loop-a..", "loop-b..", INTERNAL, 0, 0, 0},
         {"loop-b..", "loop-a..", INTERNAL, 0, 0, 0},
     };
     NUMBERS_ARE(selfparent);

@@ -76,7 +76,8 @@ static void fill(uint8_t *to, size_t n, bool random)
 {
     struct rng r = {7};
     for (size_t i = 0; i < n; i++)
-        to[i] = random ? (uint8_t)rng_next(&r) : (uint8_t)("span attributes "[i % 16] + i / 999 % 3);
+        to[i] =
+            random ? (uint8_t)rng_next(&r) : (uint8_t)("span attributes "[i % 16] + i / 999 % 3);
 }
 
 static void every_coding_round_trips(void **state)
@@ -265,9 +266,9 @@ static void errors_say_it_in_known_words(void **state)
         struct buf out;
         struct err err = {0};
         buf_init(&out, 1000);
-        assert_int_equal(net_content_decode(slice_cstr(cases[i].coding), slice_cstr(cases[i].body),
-                                            &out, &err),
-                         cases[i].rc);
+        assert_int_equal(
+            net_content_decode(slice_cstr(cases[i].coding), slice_cstr(cases[i].body), &out, &err),
+            cases[i].rc);
         assert_string_equal(err.msg, cases[i].text);
         buf_clear(&out);
     }
@@ -285,9 +286,13 @@ static void snappy_chunks_are_checked(void **state)
         const char *why;
     } cases[] = {
         {1, 1, text, "snappy: invalid checksum (chunk at byte 10)"},
-        {1, snappy_frame_crc(slice_of(big, sizeof big)), {big, sizeof big},
+        {1,
+         snappy_frame_crc(slice_of(big, sizeof big)),
+         {big, sizeof big},
          "snappy: more than 65536 bytes in a chunk (chunk at byte 10)"},
-        {0, 1, {(const uint8_t *)"\xff\xff\xff\xff\x0f", 5},
+        {0,
+         1,
+         {(const uint8_t *)"\xff\xff\xff\xff\x0f", 5},
          "snappy: more than 65536 bytes in a chunk (chunk at byte 10)"},
         {0, 1, {NULL, 0}, "snappy: corrupt input (chunk at byte 10)"},
         {2, 1, text, "snappy: unknown chunk (chunk at byte 10)"},

@@ -12,7 +12,8 @@
 static void message_may_come_in_any_pieces(void **state)
 {
     (void)state;
-    const struct slice whole = SLICE("\0\0\0\0\x06" "abcdef");
+    const struct slice whole = SLICE("\0\0\0\0\x06"
+                                     "abcdef");
     for (size_t piece = 1; piece <= whole.len; piece++) {
         struct grpc_unary u = {0};
         struct buf body;
@@ -30,7 +31,8 @@ static void message_may_come_in_any_pieces(void **state)
 static void every_truncation_is_told(void **state)
 {
     (void)state;
-    const struct slice whole = SLICE("\0\0\0\0\x06" "abcdef");
+    const struct slice whole = SLICE("\0\0\0\0\x06"
+                                     "abcdef");
     for (size_t n = 0; n < whole.len; n++) {
         struct grpc_unary u = {0};
         struct buf body;
@@ -52,8 +54,7 @@ static void claimed_length_allocates_nothing(void **state)
     buf_init(&body, 4194304);
     assert_int_equal(grpc_unary_feed(&u, SLICE("\0\x40\0\0\0abcde"), 4194304, &body, &err),
                      ERR_LIMIT);
-    assert_string_equal(err.msg,
-                        "grpc: received message larger than max (1073741824 vs. 4194304)");
+    assert_string_equal(err.msg, "grpc: received message larger than max (1073741824 vs. 4194304)");
     assert_int_equal(body.cap, 0);
     /* Within the limit: only what arrives. */
     u = (struct grpc_unary){0};
@@ -71,13 +72,25 @@ static void timeouts_are_parsed_as_the_protocol_spells_them(void **state)
         bool ok;
         uint64_t ns;
     } cases[] = {
-        {"1H", true, 3600 * NS_PER_S}, {"2M", true, 120 * NS_PER_S}, {"3S", true, 3 * NS_PER_S},
-        {"4m", true, 4 * NS_PER_MS},   {"5u", true, 5000},           {"6n", true, 6},
-        {"0n", true, 0},               {"99999999H", true, UINT64_MAX},
-        {"99999999n", true, 99999999}, {"100000000n", false, 0},     {"", false, 0},
-        {"S", false, 0},               {"5", false, 0},              {"5s", false, 0},
-        {"-5S", false, 0},             {" 5S", false, 0},            {"5 S", false, 0},
-        {"+5S", false, 0},             {"1.5S", false, 0},
+        {"1H", true, 3600 * NS_PER_S},
+        {"2M", true, 120 * NS_PER_S},
+        {"3S", true, 3 * NS_PER_S},
+        {"4m", true, 4 * NS_PER_MS},
+        {"5u", true, 5000},
+        {"6n", true, 6},
+        {"0n", true, 0},
+        {"99999999H", true, UINT64_MAX},
+        {"99999999n", true, 99999999},
+        {"100000000n", false, 0},
+        {"", false, 0},
+        {"S", false, 0},
+        {"5", false, 0},
+        {"5s", false, 0},
+        {"-5S", false, 0},
+        {" 5S", false, 0},
+        {"5 S", false, 0},
+        {"+5S", false, 0},
+        {"1.5S", false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint64_t ns = 1;
@@ -103,7 +116,7 @@ static void texts_are_percent_encoded(void **state)
 static void statuses_of_http_are_translated(void **state)
 {
     (void)state;
-    static const int pairs[][2] = {{200, 0}, {400, 3}, {404, 5},  {429, 8}, {499, 1},
+    static const int pairs[][2] = {{200, 0},  {400, 3},  {404, 5}, {429, 8}, {499, 1},
                                    {500, 13}, {503, 13}, {401, 2}, {413, 2}};
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
         assert_int_equal(grpc_status_of_http(pairs[i][0]), pairs[i][1]);

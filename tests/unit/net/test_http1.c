@@ -79,7 +79,8 @@ static void keep_alive_serves_many_methods(void **state)
     struct http_answer a;
     http_answer_init(&a);
     for (int i = 0; i < 20; i++) {
-        assert_true(tcp_puts(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"));
+        assert_true(
+            tcp_puts(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"));
         assert_true(http_read(fd, &a));
         assert_int_equal(a.status, 200);
         assert_true(body_is(&a, "hello"));
@@ -393,7 +394,8 @@ static void huge_claim_is_refused_before_the_body(void **state)
     http_answer_clear(&a);
     /* A claim below the limit takes no memory either: it only waits for bytes. */
     int fd = tcp_connect(f.port);
-    assert_true(tcp_puts(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1048576\r\n\r\nab"));
+    assert_true(
+        tcp_puts(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1048576\r\n\r\nab"));
     close(fd);
     fixture_stop(&f);
 }
@@ -464,7 +466,9 @@ static void garbage_reaches_no_handler(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "\r\n\r\n\r\n", "\x16\x03\x01\x02garbage\r\n\r\n", "GET\r\n\r\n",
+        "\r\n\r\n\r\n",
+        "\x16\x03\x01\x02garbage\r\n\r\n",
+        "GET\r\n\r\n",
         "GET /echo HTTP/1.1\r\n\r\n", /* no Host */
         "GET /echo HTTP/9.9\r\nHost: h\r\n\r\n",
         "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
@@ -494,9 +498,12 @@ static void large_text_is_compressed_where_it_is_accepted(void **state)
         const char *accept;
         bool packed;
     } cases[] = {
-        {"1024", "deflate, gzip;q=0.5", true}, {"1023", "gzip", false},
-        {"5000", "gzip;q=0", false},           {"5000", "br", false},
-        {"5000", "GZIP", true},                {"3000000", "gzip", true},
+        {"1024", "deflate, gzip;q=0.5", true},
+        {"1023", "gzip", false},
+        {"5000", "gzip;q=0", false},
+        {"5000", "br", false},
+        {"5000", "GZIP", true},
+        {"3000000", "gzip", true},
         {"3000000", "identity", false},
     };
     struct net_fixture f;

@@ -76,9 +76,10 @@ static void handler_sees_path_metadata_and_deadline(void **state)
     fixture_start(&f, &o);
     struct h2_client c;
     struct h2_call call;
-    const struct h2_header extra[] = {
-        {"x-scope-orgid", "t1"}, {"grpc-timeout", "250m"}, {"content-type", "application/grpc+proto"},
-        {NULL, NULL}};
+    const struct h2_header extra[] = {{"x-scope-orgid", "t1"},
+                                      {"grpc-timeout", "250m"},
+                                      {"content-type", "application/grpc+proto"},
+                                      {NULL, NULL}};
     h2_open(&c, f.port, false);
     assert_true(h2_unary(&c, &call, "/pkg.Service/show", extra, SLICE("")));
     assert_int_equal(call.grpc_status, 0);
@@ -113,6 +114,27 @@ static void error_is_trailers_only_with_text_and_details(void **state)
     assert_string_equal(call.message, "not here: 100%25%0A");
     assert_string_equal(call.details, "CAU"); /* no padding */
     assert_int_equal(call.body.len, 0);
+    h2_call_clear(&call);
+    h2_shut(&c);
+    fixture_stop(&f);
+}
+
+static void http_answer_is_translated(void **state)
+{
+    (void)state;
+    struct net_fixture f;
+    struct net_listener_opts o = grpc_opts();
+    fixture_start(&f, &o);
+    struct h2_client c;
+    struct h2_call call;
+    h2_open(&c, f.port, false);
+    assert_true(h2_unary(&c, &call, "/t.S/plain?status=429", NULL, SLICE("")));
+    assert_int_equal(call.grpc_status, 8);
+    assert_string_equal(call.message, "plain%0A");
+    h2_call_clear(&call);
+    assert_true(h2_unary(&c, &call, "/t.S/plain", NULL, SLICE("")));
+    assert_int_equal(call.grpc_status, 0);
+    assert_true(slice_eq(message_of(&call), SLICE("plain\n")));
     h2_call_clear(&call);
     h2_shut(&c);
     fixture_stop(&f);
@@ -195,24 +217,47 @@ static void bad_messages_are_answered_in_grpcs_words(void **state)
         int status;
         const char *text;
     } cases[] = {
-        {{(const uint8_t *)"\0\x40\0\0\0abcde", 10}, NULL, 8,
+        {{(const uint8_t *)"\0\x40\0\0\0abcde", 10},
+         NULL,
+         8,
          "grpc: received message larger than max (1073741824 vs. 1000)"},
-        {{(const uint8_t *)"\0\0\0\x03\xe9", 5}, NULL, 8,
+        {{(const uint8_t *)"\0\0\0\x03\xe9", 5},
+         NULL,
+         8,
          "grpc: received message larger than max (1001 vs. 1000)"},
-        {{(const uint8_t *)"\x02\0\0\0\0", 5}, NULL, 13,
+        {{(const uint8_t *)"\x02\0\0\0\0", 5},
+         NULL,
+         13,
          "grpc: received unexpected payload format 2"},
-        {{(const uint8_t *)"\x01\0\0\0\x01x", 6}, NULL, 13,
+        {{(const uint8_t *)"\x01\0\0\0\x01x", 6},
+         NULL,
+         13,
          "grpc: compressed flag set with identity or empty encoding"},
-        {{(const uint8_t *)"\x01\0\0\0\x01x", 6}, "gzip", 13,
+        {{(const uint8_t *)"\x01\0\0\0\x01x", 6},
+         "gzip",
+         13,
          "grpc: failed to decompress the received message: gzip: invalid header"},
-        {{(const uint8_t *)"\0\0\0\0\0", 5}, "br", 12,
+        {{(const uint8_t *)"\0\0\0\0\0", 5},
+         "br",
+         12,
          "grpc: Decompressor is not installed for grpc-encoding \"br\""},
-        {{(const uint8_t *)"\0\0\0\0\x05" "abc", 8}, NULL, 13,
+        {{(const uint8_t *)"\0\0\0\0\x05"
+                           "abc",
+          8},
+         NULL,
+         13,
          "grpc: unexpected EOF (5 of 5 prefix bytes, 3 of 5 message bytes)"},
-        {{(const uint8_t *)"\0\0", 2}, NULL, 13,
+        {{(const uint8_t *)"\0\0", 2},
+         NULL,
+         13,
          "grpc: unexpected EOF (2 of 5 prefix bytes, 0 of 0 message bytes)"},
         {{NULL, 0}, NULL, 13, "grpc: unexpected EOF (0 of 5 prefix bytes, 0 of 0 message bytes)"},
-        {{(const uint8_t *)"\0\0\0\0\x01" "a\0\0\0\0\x01" "b", 12}, NULL, 13,
+        {{(const uint8_t *)"\0\0\0\0\x01"
+                           "a\0\0\0\0\x01"
+                           "b",
+          12},
+         NULL,
+         13,
          "grpc: 6 bytes after the message where a unary call has one message"},
     };
     struct net_fixture f;
@@ -439,7 +484,10 @@ static void refused_message_leaves_an_empty_body(void **state)
     struct h2_client c;
     struct h2_call call;
     h2_open(&c, f.port, false);
-    h2_call_start(&c, &call, "/t.S/hold", NULL, SLICE("\0\0\0\0\x05" "abc"), false);
+    h2_call_start(&c, &call, "/t.S/hold", NULL,
+                  SLICE("\0\0\0\0\x05"
+                        "abc"),
+                  false);
     h2_run_once(&c, 50);
     struct net_request *req = fixture_take_held(&f);
     assert_non_null(req);
@@ -464,8 +512,8 @@ static void what_is_no_grpc_call_is_refused(void **state)
         struct h2_header extra[2];
         int status;
     } cases[] = {
-        {{{"content-type", "application/json"}}, 415}, {{{"content-type", NULL}}, 415},
-        {{{"content-type", "application/grpcx"}}, 415}, {{{":method", "GET"}}, 405},
+        {{{"content-type", "application/json"}}, 415},      {{{"content-type", NULL}}, 415},
+        {{{"content-type", "application/grpcx"}}, 415},     {{{":method", "GET"}}, 405},
         {{{"content-type", "application/grpc; v=1"}}, 200},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -578,7 +626,10 @@ static void slow_requests_are_reset_and_silent_connections_closed(void **state)
     struct h2_client c;
     struct h2_call call;
     h2_open(&c, f.port, false);
-    h2_call_start(&c, &call, "/t.S/echo", NULL, SLICE("\0\0\0\0\x0a" "half"), true);
+    h2_call_start(&c, &call, "/t.S/echo", NULL,
+                  SLICE("\0\0\0\0\x0a"
+                        "half"),
+                  true);
     assert_true(h2_wait(&c, &call, 3000));
     assert_int_equal(call.error_code, NGHTTP2_CANCEL);
     assert_int_equal(call.grpc_status, -1);
@@ -605,7 +656,8 @@ static void garbage_closes_the_connection(void **state)
     static const struct slice bad[] = {
         {(const uint8_t *)"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 26},
         {(const uint8_t *)PREFACE "\xff\xff\xff\x04\0\0\0\0\0", 33},
-        {(const uint8_t *)PREFACE EMPTY_SETTINGS "\0\0\x05\x01\x05\0\0\0\x01\xff\xff\xff\xff\xff", 47},
+        {(const uint8_t *)PREFACE EMPTY_SETTINGS "\0\0\x05\x01\x05\0\0\0\x01\xff\xff\xff\xff\xff",
+         47},
         {(const uint8_t *)PREFACE EMPTY_SETTINGS "\0\0\0\x01\x05\0\0\0\x02", 42},
         {(const uint8_t *)PREFACE EMPTY_SETTINGS "\0\0\x01\0\0\0\0\0\x01x", 43},
     };
@@ -628,13 +680,16 @@ static void flipped_and_cut_bytes_leave_the_server_up(void **state)
 {
     (void)state;
     /* HEADERS with literal header fields, then a DATA frame with one message. */
-    static const char good[] =
-        PREFACE EMPTY_SETTINGS
-        "\0\0\x30\x01\x04\0\0\0\x01"
-        "\x83\x86\x04\x09/t.S/echo\x41\x01h"
-        "\x0f\x10\x10" "application/grpc"
-        "\x40\x02" "te" "\x08" "trailers"
-        "\0\0\x08\0\x01\0\0\0\x01\0\0\0\0\x03" "abc";
+    static const char good[] = PREFACE EMPTY_SETTINGS "\0\0\x30\x01\x04\0\0\0\x01"
+                                                      "\x83\x86\x04\x09/t.S/echo\x41\x01h"
+                                                      "\x0f\x10\x10"
+                                                      "application/grpc"
+                                                      "\x40\x02"
+                                                      "te"
+                                                      "\x08"
+                                                      "trailers"
+                                                      "\0\0\x08\0\x01\0\0\0\x01\0\0\0\0\x03"
+                                                      "abc";
     const size_t len = sizeof good - 1;
     struct net_fixture f;
     struct net_listener_opts o = grpc_opts();
@@ -658,7 +713,12 @@ static void flipped_and_cut_bytes_leave_the_server_up(void **state)
     tcp_send(fd, good, len);
     char back[4096];
     size_t got = 0;
-    for (long n; !memmem(back, got, "\0\0\0\0\x03" "abc", 8) && got < sizeof back; got += (size_t)n) {
+    for (long n; !memmem(back, got,
+                         "\0\0\0\0\x03"
+                         "abc",
+                         8) &&
+                 got < sizeof back;
+         got += (size_t)n) {
         n = tcp_recv(fd, back + got, sizeof back - got, 5000);
         assert_true(n > 0);
     }
@@ -701,13 +761,14 @@ static void streams_past_the_limit_are_refused(void **state)
     fixture_start(&f, &o);
     /* Raw frames, since a proper client keeps to the limit: HEADERS only, no END_STREAM. */
     static const char head[] = "\x83\x86\x04\x09/t.S/echo\x41\x01h"
-                               "\x0f\x10\x10" "application/grpc";
+                               "\x0f\x10\x10"
+                               "application/grpc";
     int fd = tcp_connect(f.port);
     assert_true(tcp_send(fd, PREFACE EMPTY_SETTINGS, 33)); /* and no ACK */
     for (unsigned i = 0; i < N; i++) {
         unsigned id = 2 * i + 1;
-        uint8_t frame[9 + sizeof head - 1] = {0, 0, sizeof head - 1, 1, 4, 0, 0, (uint8_t)(id >> 8),
-                                              (uint8_t)id};
+        uint8_t frame[9 + sizeof head - 1] = {0, 0, sizeof head - 1,    1,          4,
+                                              0, 0, (uint8_t)(id >> 8), (uint8_t)id};
         memcpy(frame + 9, head, sizeof head - 1);
         assert_true(tcp_send(fd, frame, sizeof frame));
     }
@@ -723,7 +784,8 @@ static void streams_past_the_limit_are_refused(void **state)
             size_t len = (size_t)bytes[at] << 16 | (size_t)bytes[at + 1] << 8 | bytes[at + 2];
             if (at + 9 + len > got)
                 break;
-            refused += bytes[at + 3] == NGHTTP2_RST_STREAM && bytes[at + 12] == NGHTTP2_REFUSED_STREAM;
+            refused +=
+                bytes[at + 3] == NGHTTP2_RST_STREAM && bytes[at + 12] == NGHTTP2_REFUSED_STREAM;
             at += 9 + len;
         }
     }
@@ -739,6 +801,7 @@ int main(void)
         cmocka_unit_test(empty_message_is_a_message),
         cmocka_unit_test(handler_sees_path_metadata_and_deadline),
         cmocka_unit_test(error_is_trailers_only_with_text_and_details),
+        cmocka_unit_test(http_answer_is_translated),
         cmocka_unit_test(message_in_single_bytes_is_put_together),
         cmocka_unit_test(gzip_message_is_decoded_and_answered_in_gzip),
         cmocka_unit_test(bad_messages_are_answered_in_grpcs_words),

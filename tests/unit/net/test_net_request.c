@@ -12,9 +12,10 @@
 static void headers_are_found_by_name(void **state)
 {
     (void)state;
-    const struct net_header headers[] = {
-        {SLICE("host"), SLICE("h")}, {SLICE("x-empty"), {NULL, 0}}, {SLICE("x"), SLICE("1")},
-        {SLICE("x"), SLICE("2")}};
+    const struct net_header headers[] = {{SLICE("host"), SLICE("h")},
+                                         {SLICE("x-empty"), {NULL, 0}},
+                                         {SLICE("x"), SLICE("1")},
+                                         {SLICE("x"), SLICE("2")}};
     struct net_request req = {.headers = headers, .header_count = 4};
     assert_true(slice_eq(net_request_header(&req, "x"), SLICE("1")));
     assert_int_equal(net_request_header_count(&req, "x"), 2);
@@ -32,10 +33,14 @@ static void percent_escapes_are_decoded(void **state)
         bool whole;
         const char *out;
     } cases[] = {
-        {"", false, true, ""},          {"a%2Fb+c", false, true, "a/b+c"},
-        {"a+b%2b", true, true, "a b+"}, {"%", false, false, "%"},
-        {"%4", false, false, "%4"},     {"%41", false, true, "A"},
-        {"%zz%41", false, false, "%zzA"}, {"100%25", true, true, "100%"},
+        {"", false, true, ""},
+        {"a%2Fb+c", false, true, "a/b+c"},
+        {"a+b%2b", true, true, "a b+"},
+        {"%", false, false, "%"},
+        {"%4", false, false, "%4"},
+        {"%41", false, true, "A"},
+        {"%zz%41", false, false, "%zzA"},
+        {"100%25", true, true, "100%"},
         {"%e2%82%AC", false, true, "\xe2\x82\xac"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -55,18 +60,11 @@ static void parameters_follow_gos_rules(void **state)
         const char *query;
         const char *value; /* NULL: absent */
     } cases[] = {
-        {"q=1", "1"},
-        {"a=2&q=1&q=3", "1"},
-        {"q=&q=3", NULL}, /* the first of that name decides */
-        {"q", NULL},
-        {"", NULL},
-        {"qq=1", NULL},
-        {"&&q=a%20b+c&", "a b c"},
-        {"%71=x", "x"},
-        {"q=a=b", "a=b"},
-        {"q=%zz&q=2", "2"}, /* a broken pair is dropped */
-        {"%zz=1&q=2", "2"},
-        {"Q=1", NULL},
+        {"q=1", "1"},       {"a=2&q=1&q=3", "1"}, {"q=&q=3", NULL}, /* the first of that name
+                                                                       decides */
+        {"q", NULL},        {"", NULL},           {"qq=1", NULL},     {"&&q=a%20b+c&", "a b c"},
+        {"%71=x", "x"},     {"q=a=b", "a=b"},     {"q=%zz&q=2", "2"}, /* a broken pair is dropped */
+        {"%zz=1&q=2", "2"}, {"Q=1", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct net_request req = {.query = slice_cstr(cases[i].query)};

@@ -171,7 +171,8 @@ static void addresses_are_understood_or_refused_with_their_name(void **state)
         {"127.0.0.1:0", 0, NULL},
         {"", ERR_INVALID, "listen on : expected host:port, [ipv6]:port or :port"},
         {"localhost", ERR_INVALID, "listen on localhost: expected host:port, [ipv6]:port or :port"},
-        {"localhost:", ERR_INVALID, "listen on localhost:: expected host:port, [ipv6]:port or :port"},
+        {"localhost:", ERR_INVALID,
+         "listen on localhost:: expected host:port, [ipv6]:port or :port"},
         {"localhost:x", ERR_INVALID,
          "listen on localhost:x: expected host:port, [ipv6]:port or :port"},
         {"localhost:65536", ERR_INVALID,
@@ -183,8 +184,8 @@ static void addresses_are_understood_or_refused_with_their_name(void **state)
     struct net_server *s;
     assert_int_equal(net_server_new(&env, &s, NULL), 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct net_listener_opts o = {
-            .address = slice_cstr(cases[i].address), .protocols = NET_LISTEN_HTTP1};
+        struct net_listener_opts o = {.address = slice_cstr(cases[i].address),
+                                      .protocols = NET_LISTEN_HTTP1};
         struct err err = {0};
         uint16_t port = 0;
         assert_int_equal(net_server_listen(s, &o, &port, &err), cases[i].rc);
@@ -363,8 +364,12 @@ static void freeing_closes_what_is_open(void **state)
     fixture_start(&f, NULL);
     int fds[6];
     static const char *const starts[] = {
-        "", "PRI", "GET /ec", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx",
-        "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"};
+        "",
+        "PRI",
+        "GET /ec",
+        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx",
+        "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"};
     for (size_t i = 0; i < 6; i++) {
         fds[i] = tcp_connect(f.port);
         assert_true(tcp_puts(fds[i], starts[i]));
