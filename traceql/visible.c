@@ -236,14 +236,14 @@ static int require_each(struct traceql_view *v, enum traceql_level level, uint8_
     return 0;
 }
 
-static bool column_asked(const struct traceql_view *v, uint32_t field)
+static uint32_t column_conditions(const struct traceql_view *v, uint32_t field)
 {
+    uint32_t count = 0;
     for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
         const struct traceql_condition *c = &v->eval->plan->conditions[i];
-        if (c->field == field && reads_column(v, c))
-            return true;
+        count += c->field == field && reads_column(v, c);
     }
-    return false;
+    return count;
 }
 
 /* Resources and spans: the conditions on one column are alternatives. */
@@ -253,7 +253,7 @@ static int require_columns(struct traceql_view *v, enum traceql_level level, uin
     uint32_t count = v->batch->counts[level];
     for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
         const struct visible *f = &v->fields[i];
-        if (f->field->level != level || !column_asked(v, i))
+        if (f->field->level != level || column_conditions(v, i) == 0)
             continue;
         const uint8_t *mine = f->column;
         if (f->column_everybody || !mine || f->in->column.owner) {
@@ -304,8 +304,10 @@ static void count_below_span(const struct traceql_view *v, uint32_t *names)
         const struct visible *f = &v->fields[i];
         if (f->field->level <= TRACEQL_LEVEL_SPAN)
             continue;
+        /* Here each condition on a column gives an entry of its own. */
+        uint32_t times = column_conditions(v, i);
         for (uint32_t k = 0; f->column && k < f->in->column.count; k++)
-            names[holder_of(f, owner_at(f->in->column.owner, k))] += f->column[k];
+            names[holder_of(f, owner_at(f->in->column.owner, k))] += f->column[k] ? times : 0;
         for (uint32_t k = 0; f->entries && k < f->in->attrs.count; k++)
             names[holder_of(f, f->in->attrs.owner[k])] += f->entries[k] == ENTRY_VALUE;
     }

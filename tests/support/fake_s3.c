@@ -270,6 +270,14 @@ unsigned fake_s3_count(struct fake_s3 *f)
     return n;
 }
 
+unsigned fake_s3_connections(struct fake_s3 *f)
+{
+    pthread_mutex_lock(&f->mu);
+    unsigned n = f->connection_count;
+    pthread_mutex_unlock(&f->mu);
+    return n;
+}
+
 const struct fake_s3_request *fake_s3_at(struct fake_s3 *f, unsigned index)
 {
     pthread_mutex_lock(&f->mu);

@@ -40,6 +40,7 @@ struct fake_s3 *fake_s3_start(fake_s3_fn *fn, void *ctx); /* fails the test when
 void fake_s3_stop(struct fake_s3 *f);                     /* NULL is fine */
 const char *fake_s3_url(const struct fake_s3 *f);         /* "http://127.0.0.1:PORT" */
 unsigned fake_s3_count(struct fake_s3 *f);                /* requests so far */
+unsigned fake_s3_connections(struct fake_s3 *f);          /* accepted so far */
 /* The index-th request. Good until stop. */
 const struct fake_s3_request *fake_s3_at(struct fake_s3 *f, unsigned index);
 /* Value of a request header, any case; NULL ptr when absent. */

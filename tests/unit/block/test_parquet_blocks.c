@@ -1,6 +1,8 @@
 /* Blocks that Tempo wrote must read here: every leaf of every row group, with the indexes. */
 #include "parquet_support.h"
 
+#include "block/block_schema.h"
+
 static void values_are_sane(const struct column *c, const struct parquet_chunk *chunk)
 {
     assert_int_equal(c->entries, chunk->num_values);
@@ -102,6 +104,73 @@ static void pages_by_offset_index_hold_the_rows_of_the_chunk(void **state)
     }
 }
 
+/* All row groups of a block through our writer. */
+static void rewrite(struct slice file, const struct parquet_file *f, struct arena *a,
+                    struct buf *out)
+{
+    struct parquet_writer_opts opts = {
+        .schema = block_schema, .node_count = block_schema_count, .created_by = "rubato"};
+    struct parquet_writer *w;
+    struct err err = {0};
+    uint32_t footer_bytes;
+    assert_int_equal(parquet_writer_new(&opts, &w, &err), 0);
+    for (uint32_t g = 0; g < f->row_group_count; g++) {
+        struct column columns[BLOCK_LEAVES];
+        for (uint32_t i = 0; i < BLOCK_LEAVES; i++)
+            assert_int_equal(chunk_of(file, f, g, i, a, &columns[i], &err), 0);
+        if (parquet_writer_row_group(w, columns, out, &err) < 0)
+            fail_msg("%s", err.msg);
+    }
+    assert_int_equal(parquet_writer_finish(w, out, &footer_bytes, &err), 0);
+    parquet_writer_free(w);
+}
+
+static bool bound_same(bool has_a, struct slice a, bool has_b, struct slice b)
+{
+    return has_a == has_b && (!has_a || slice_eq(a, b));
+}
+
+/* What Tempo wrote, written by us: the same columns, codecs, statistics and about the same size. */
+static void tempo_blocks_go_through_the_writer_unchanged(void **state)
+{
+    (void)state;
+    for (size_t b = 0; b < TEMPO_BLOCKS; b++) {
+        struct slice file = file_read(tempo_blocks[b]);
+        struct arena *a = arena_new((size_t)512 << 20);
+        struct parquet_file *f, *mine;
+        struct err err = {0};
+        struct buf out;
+        buf_init(&out, SIZE_MAX / 2);
+        assert_int_equal(file_open(file, a, &f, &err), 0);
+        rewrite(file, f, a, &out);
+        if (file_open(buf_view(&out), a, &mine, &err) < 0)
+            fail_msg("%s", err.msg);
+        assert_int_equal(mine->row_group_count, f->row_group_count);
+        assert_in_range(out.len, file.len * 9 / 10, file.len * 11 / 10);
+        for (uint32_t g = 0; g < f->row_group_count; g++) {
+            for (uint32_t i = 0; i < BLOCK_LEAVES; i++) {
+                const struct parquet_chunk *t = &f->row_groups[g].chunks[i];
+                const struct parquet_chunk *m = &mine->row_groups[g].chunks[i];
+                struct column want, got;
+                assert_int_equal(chunk_of(file, f, g, i, a, &want, &err), 0);
+                if (chunk_of(buf_view(&out), mine, g, i, a, &got, &err) < 0)
+                    fail_msg("%s", err.msg);
+                assert_true(column_same(&want, &got));
+                assert_true(slice_eq(f->leaves[i].path, mine->leaves[i].path));
+                assert_int_equal(f->leaves[i].logical, mine->leaves[i].logical);
+                assert_int_equal(t->codec, m->codec);
+                assert_int_equal(t->has_dict, m->has_dict);
+                assert_true(f->leaves[i].type == PARQUET_DOUBLE ||
+                            (bound_same(t->has_min, t->min, m->has_min, m->min) &&
+                             bound_same(t->has_max, t->max, m->has_max, m->max)));
+            }
+        }
+        buf_clear(&out);
+        arena_free(a);
+        slice_free(file);
+    }
+}
+
 static void worked_bytes_of_the_specification_decode(void **state)
 {
     (void)state;
@@ -191,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_leaf_of_every_tempo_block_decodes_to_the_footers_counts),
         cmocka_unit_test(pages_by_offset_index_hold_the_rows_of_the_chunk),
+        cmocka_unit_test(tempo_blocks_go_through_the_writer_unchanged),
         cmocka_unit_test(worked_bytes_of_the_specification_decode),
         cmocka_unit_test(leaves_carry_levels_and_logical_types),
     };

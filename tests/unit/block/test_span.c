@@ -16,10 +16,15 @@ static uint32_t next_random(uint64_t *state)
     return (uint32_t)(*state >> 33);
 }
 
+/* A span that came alone, in a fragment of its own. */
 static struct span *add_span(struct span_batch *b, uint64_t trace_high, uint64_t trace_low,
                              const uint64_t *id, int32_t kind)
 {
-    struct span s = {.kind = kind, .span_id = slice_of(id, id ? 8 : 0)};
+    struct span s = {
+        .kind = kind, .span_id = slice_of(id, id ? 8 : 0), .scope = b->scopes.count};
+    assert_true(vec_push(&b->scopes, (struct scope){.resource = b->resources.count}));
+    assert_true(vec_push(&b->resources, (struct resource){0}));
+    span_batch_end_fragment(b);
     memcpy(s.trace_id, &trace_high, 8);
     memcpy(s.trace_id + 8, &trace_low, 8);
     assert_true(vec_push(&b->spans, s));
@@ -141,6 +146,35 @@ static void grouping_agrees_with_comparing_everything(void **state)
             check_group(&b);
             span_batch_clear(&b);
         }
+    }
+}
+
+static void what_came_together_is_no_repeat(void **state)
+{
+    (void)state;
+    static const uint64_t ids[2] = {3, 4};
+    /* In few spans, and in more than are compared one with another. */
+    for (unsigned copies = 2; copies <= 40; copies += 38) {
+        struct span_batch first = {0}, again = {0};
+        for (unsigned n = 0; n < copies; n++) {
+            add_span(&first, 1, 1, &ids[0], 2);
+            add_span(&again, 1, 1, &ids[0], 2);
+        }
+        first.fragments = first.fragment_resources = 0;
+        again.fragments = again.fragment_resources = 0;
+        span_batch_end_fragment(&first); /* all of them are one fragment now */
+        add_span(&again, 1, 1, &ids[1], 2);
+        again.fragments = again.fragment_resources = 0;
+        span_batch_end_fragment(&again);
+        assert_true(span_batch_append(&first, &again));
+        assert_int_equal(first.fragments, 2);
+        uint32_t order[100];
+        assert_int_equal(span_batch_group(&first, order), copies + 1);
+        for (uint32_t i = 0; i < copies; i++)
+            assert_int_equal(order[i], i);
+        assert_int_equal(order[copies], 2 * copies); /* the one span that was new */
+        span_batch_clear(&first);
+        span_batch_clear(&again);
     }
 }
 
@@ -380,6 +414,7 @@ int main(void)
         cmocka_unit_test(lists_that_grow_side_by_side_stay_contiguous),
         cmocka_unit_test(a_list_alone_grows_in_place),
         cmocka_unit_test(grouping_agrees_with_comparing_everything),
+        cmocka_unit_test(what_came_together_is_no_repeat),
         cmocka_unit_test(an_empty_batch_groups_to_nothing),
         cmocka_unit_test(ids_of_odd_lengths_are_told_apart),
         cmocka_unit_test(kinds_that_are_no_kinds_do_not_collide),

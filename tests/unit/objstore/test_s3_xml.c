@@ -161,7 +161,7 @@ static void depth_text_and_size_have_limits(void **state)
 static void a_page_that_does_not_fit_its_arena_is_refused(void **state)
 {
     (void)state;
-    struct arena *a = arena_new(64);
+    struct arena *a = arena_new(48);
     struct s3_list_page page;
     assert_int_equal(read_list(slice_cstr(page_text), a, &page), ERR_LIMIT);
     vec_free(&page.entries);

@@ -471,9 +471,9 @@ struct random_model {
     struct model_attrs resources[3];
     struct model_scope scopes[2];
     struct model_span spans[RANDOM_SPANS];
-    struct model_event events[10];
+    struct model_event events[20];
     struct model_link links[6];
-    struct model_attr attrs[40][RANDOM_ATTRS];
+    struct model_attr attrs[60][RANDOM_ATTRS];
     uint32_t attrs_used;
     uint8_t ids[40][16];
 };
@@ -569,8 +569,8 @@ static void random_fill(struct rng *r, struct random_model *m)
                                           .right = (int64_t)rng_below(r, 4),
                                           .parent = (int64_t)rng_below(r, 4) - 1,
                                           .attrs = random_attrs(r, m)};
-    for (uint32_t i = 0; i < 10; i++) {
-        span += (uint32_t)rng_below(r, 3);
+    for (uint32_t i = 0; i < 20; i++) {
+        span += (uint32_t)rng_below(r, 2);
         span = span < RANDOM_SPANS ? span : RANDOM_SPANS - 1;
         m->events[i] = (struct model_event){span, PICK(r, "a", "b", ""),
                                             (int64_t)rng_below(r, 4), random_attrs(r, m)};
@@ -587,7 +587,7 @@ static void random_fill(struct rng *r, struct random_model *m)
                           .events = m->events,       .links = m->links,
                           .trace_count = 3,          .resource_count = 3,
                           .scope_count = 2,          .span_count = RANDOM_SPANS,
-                          .event_count = 10,         .link_count = 6};
+                          .event_count = 20,         .link_count = 6};
 }
 
 static const char *random_attr(struct rng *r)
@@ -693,9 +693,9 @@ static void focused_bool(struct rng *r, const char *const *attrs, size_t count, 
     const char *attr = pick(r, attrs, count);
     append(out, size, attr);
     append(out, size, PICK(r, " = ", " != ", " = ", " > "));
-    append(out, size, strstr(attr, "name") ? PICK(r, "\"a\"", "\"b\"")
-                      : strstr(attr, "time") ? PICK(r, "1ns", "2ns")
-                                             : PICK(r, "1", "\"a\"", "1", "nil"));
+    append(out, size, strstr(attr, "ame") ? PICK(r, "\"a\"", "\"b\"")
+                      : strchr(attr, '.') ? PICK(r, "1", "\"a\"", "1", "nil")
+                                          : PICK(r, "0", "1", "2"));
 }
 
 static void focused_query(struct rng *r, char *out, size_t size)
@@ -703,17 +703,25 @@ static void focused_query(struct rng *r, char *out, size_t size)
     static const char *const below[] = {"event.a", "event:name", "event.b", "link.a", "span.a",
                                         "span.b", "event:timeSinceStart"};
     static const char *const few[] = {"span.a", "span.b"};
+    static const char *const event[] = {"event.a", "event:name", "event:timeSinceStart"};
+    static const char *const sets[] = {"nestedSetLeft", "nestedSetParent", "span.a"};
     static const char *const above[] = {"instrumentation.a", "instrumentation:name", "resource.a",
                                         "resource.b", "span.a", "rootName"};
     out[0] = 0;
     append(out, size, "{ ");
     bool conjunction = rng_below(r, 3);
-    switch (rng_below(r, 4)) {
+    switch (rng_below(r, 6)) {
     case 0:
         focused_bool(r, few, 2, conjunction, out, size, 3);
         break;
     case 1:
         focused_bool(r, above, 6, conjunction, out, size, 3);
+        break;
+    case 2:
+        focused_bool(r, event, 3, conjunction, out, size, 2);
+        break;
+    case 3:
+        focused_bool(r, sets, 3, conjunction, out, size, 3);
         break;
     default:
         focused_bool(r, below, 7, conjunction, out, size, 3);
@@ -793,7 +801,7 @@ static void random_filters_agree_with_the_slow_evaluator(void **state)
     struct tally tally = {0};
     struct arena *a = arena_new(ARENA_BYTES);
     const char *count = getenv("RANDOM_FILTERS"); /* for long runs by hand */
-    uint32_t want = count ? (uint32_t)strtoul(count, NULL, 10) : 6000;
+    uint32_t want = count ? (uint32_t)strtoul(count, NULL, 10) : 20000;
     while (tally.asked < want) {
         random_fill(&rng, m);
         for (int n = 0; n < 40; n++) {
