@@ -520,7 +520,7 @@ static const struct config_key keys[] = {
     {.path = "block_builder.window",
      .type = CONFIG_DURATION,
      FIELD(block_builder.window_ns),
-     .preset = "10s",
+     .preset = "30s",
      .help = "Segments received within it become one block."},
     {.path = "block_builder.max_bytes",
      .type = CONFIG_BYTES,

@@ -257,8 +257,13 @@ static struct transfer *transfer_take(struct http_client *c)
     return t;
 }
 
-static void transfer_give_back(struct http_client *c, struct transfer *t)
+/* A handle whose transfer failed is not used again: curl leaves buffers in it that refuse options. */
+static void transfer_give_back(struct http_client *c, struct transfer *t, bool failed)
 {
+    if (failed) {
+        transfer_free(t);
+        return;
+    }
     curl_easy_reset(t->easy);
     curl_slist_free_all(t->headers);
     CURL *easy = t->easy;
@@ -276,7 +281,7 @@ static void call_done(struct http_call *call, int rc)
     call->done(call); /* the call may be gone from here on */
 }
 
-static void transfer_end(struct http_client *c, struct transfer *t)
+static void transfer_end(struct http_client *c, struct transfer *t, bool failed)
 {
     long status = 0;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -285,7 +290,7 @@ static void transfer_end(struct http_client *c, struct transfer *t)
     struct transfer *last = c->loop.active[--c->loop.active_count];
     c->loop.active[t->index] = last;
     last->index = t->index;
-    transfer_give_back(c, t);
+    transfer_give_back(c, t, failed);
 }
 
 static enum err_code code_of(CURLcode rc)
@@ -332,7 +337,7 @@ static void finish(struct http_client *c, struct transfer *t, CURLcode result)
 {
     struct http_call *call = t->call;
     int rc = result == CURLE_OK ? 0 : curl_failed(t, result);
-    transfer_end(c, t);
+    transfer_end(c, t, rc < 0);
     call_done(call, rc);
 }
 
@@ -367,7 +372,7 @@ static void start(struct http_client *c, struct http_call *call, uint64_t now_ns
     }
     if (rc < 0) {
         if (t)
-            transfer_give_back(c, t);
+            transfer_give_back(c, t, true);
         call_done(call, err_set(&call->err, rc, "%s %.*s: the call cannot be set up", call->method,
                                 SLICE_ARGS(url)));
         return;
@@ -413,7 +418,7 @@ static void expire_active(struct http_client *c, uint64_t now_ns)
                          call->method, SLICE_ARGS(url),
                          late ? "the deadline passed after" : "nothing moved for",
                          (unsigned long long)ms, call->out.len);
-        transfer_end(c, t); /* puts another one at index i */
+        transfer_end(c, t, true); /* puts another one at index i */
         call_done(call, rc);
     }
 }
@@ -510,7 +515,7 @@ static void cancel_all(struct http_client *c)
     while (c->loop.active_count) {
         struct transfer *t = c->loop.active[0];
         struct http_call *call = t->call;
-        transfer_end(c, t);
+        transfer_end(c, t, true);
         call_done(call, err_set(&call->err, ERR_CANCELLED, "the http client was stopped"));
     }
     while (c->loop.queue) {

@@ -21,7 +21,9 @@
 struct regex {
     enum regex_way way;
     struct regex_literals literals;
+    struct slice pattern;
     pcre2_code *code;
+    pcre2_code *grouped; /* for the matcher that does not backtrack; made when first needed */
     pcre2_match_data *data;
     pcre2_match_context *context;
     int *workspace;
@@ -39,6 +41,7 @@ static void regex_clear(void *ctx)
     struct regex *re = ctx;
     regex_literals_clear(&re->literals);
     pcre2_code_free(re->code);
+    pcre2_code_free(re->grouped);
     pcre2_match_data_free(re->data);
     pcre2_match_context_free(re->context);
     free(re->workspace);
@@ -71,15 +74,15 @@ static int compile_text(struct slice text, struct slice pattern, pcre2_code **ou
 }
 
 /* RE2's pattern as PCRE2's, for the whole value. */
-static int compile(struct slice pattern, pcre2_code **out, struct err *err)
+static int compile(struct slice pattern, enum regex_form form, pcre2_code **out, struct err *err)
 {
     struct buf text;
-    /* A byte becomes at most "\x{ff}" or, as an assertion, "(?:\A)"; the rest is the frame. */
+    /* A character becomes "(?:\x{ff})" at most, a class \s some more; the rest is the frame. */
     buf_init(&text, pattern.len * 32 + 64);
     int rc = buf_str(&text, "\\A(?:");
     if (rc < 0)
         err_set(err, (enum err_code)rc, "no memory for a regular expression");
-    rc = rc < 0 ? rc : regex_translate(pattern, &text, err);
+    rc = rc < 0 ? rc : regex_translate(pattern, form, &text, err);
     if (rc == 0 && (rc = buf_str(&text, ")\\z")) < 0)
         err_set(err, (enum err_code)rc, "no memory for a regular expression");
     rc = rc < 0 ? rc : compile_text(buf_view(&text), pattern, out, err);
@@ -90,7 +93,7 @@ static int compile(struct slice pattern, pcre2_code **out, struct err *err)
 int regex_check(struct slice pattern, struct err *err)
 {
     pcre2_code *code = NULL;
-    int rc = compile(pattern, &code, err);
+    int rc = compile(pattern, REGEX_FORM_PLAIN, &code, err);
     pcre2_code_free(code);
     return rc;
 }
@@ -119,9 +122,11 @@ int regex_new(struct slice pattern, struct arena *a, struct regex **out, struct 
         return arena_err(a, err, "a regular expression");
     if (!arena_on_reset(a, regex_clear, re))
         return err_set(err, ERR_NOMEM, "no memory for a regular expression");
-    int rc = compile(pattern, &re->code, err);
+    int rc = compile(pattern, REGEX_FORM_PLAIN, &re->code, err);
     if (rc < 0)
         return rc;
+    if (!arena_slice(a, pattern, &re->pattern))
+        return arena_err(a, err, "a regular expression");
     *out = re;
     if (choose_way(re, pattern))
         return 0;
@@ -140,12 +145,22 @@ int regex_new(struct slice pattern, struct arena *a, struct regex **out, struct 
 
 /* ---- matching ---- */
 
+/* A compiled pattern takes at least so many bytes for each state that its matching can be in. */
+#define BYTES_PER_STATE 4.0
+
 /* The matcher that follows all alternatives at once; its scratch grows until it fits. */
 static int match_without_backtracking(struct regex *re, struct slice value)
 {
+    size_t size = 0;
+    if (!re->grouped && compile(re->pattern, REGEX_FORM_GROUPED, &re->grouped, NULL) < 0)
+        return PCRE2_ERROR_MATCHLIMIT; /* too large when spelled out so */
+    pcre2_pattern_info(re->grouped, PCRE2_INFO_SIZE, &size);
+    double states = (double)size / BYTES_PER_STATE;
+    if (states * states * (double)value.len > TRACEQL_LIMIT_REGEX_WORK)
+        return PCRE2_ERROR_MATCHLIMIT;
     for (;;) {
         if (re->workspace_count) {
-            int rc = pcre2_dfa_match(re->code, value.ptr, value.len, 0, PCRE2_NO_UTF_CHECK,
+            int rc = pcre2_dfa_match(re->grouped, value.ptr, value.len, 0, PCRE2_NO_UTF_CHECK,
                                      re->data, re->context, re->workspace, re->workspace_count);
             if (rc != PCRE2_ERROR_DFA_WSSIZE || re->workspace_count >= WORKSPACE_LARGEST)
                 return rc;

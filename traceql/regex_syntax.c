@@ -17,6 +17,7 @@ struct reader {
     size_t at;
     struct buf *out;
     struct err *err;
+    enum regex_form form;
     unsigned depth;
     unsigned names;
     struct slice name[TRACEQL_LIMIT_REGEX_NAMES];
@@ -455,6 +456,17 @@ static int atom_escape(struct reader *r)
     return put_rune(r, scalar_rune(rune));
 }
 
+/* Around what stands for one character. */
+static int single_open(struct reader *r)
+{
+    return r->form == REGEX_FORM_GROUPED ? put(r, "(?:") : 0;
+}
+
+static int single_close(struct reader *r)
+{
+    return r->form == REGEX_FORM_GROUPED ? put(r, ")") : 0;
+}
+
 /* \Q…\E: each character for itself, the last one repeatable. */
 static int quoted(struct reader *r, unsigned *repeat)
 {
@@ -467,7 +479,9 @@ static int quoted(struct reader *r, unsigned *repeat)
             break;
         }
         any = true;
-        rc = put_rune(r, take_rune(r));
+        rc = single_open(r);
+        rc = rc < 0 ? rc : put_rune(r, take_rune(r));
+        rc = rc < 0 ? rc : single_close(r);
     }
     *repeat = 1;
     return rc < 0 || !any ? rc : repetition(r, repeat);
@@ -475,44 +489,58 @@ static int quoted(struct reader *r, unsigned *repeat)
 
 static int alternation(struct reader *r, unsigned *repeat);
 
+/* A group with all that is in it. *flags: it was none, but set flags, and cannot be repeated. */
+static int group(struct reader *r, unsigned *repeat, bool *flags)
+{
+    size_t from = r->at;
+    bool open;
+    r->at++;
+    int rc = group_open(r, from, &open);
+    *flags = !open;
+    if (rc < 0 || !open)
+        return rc;
+    rc = alternation(r, repeat);
+    if (rc == 0 && !take(r, ')'))
+        rc = refuse(r, "missing closing )", 0, r->s.len);
+    return rc < 0 ? rc : put(r, ")");
+}
+
+/* A literal, a class, an escape, a dot or an anchor. */
+static int single(struct reader *r)
+{
+    size_t bytes;
+    int least, most, c = peek(r, 0);
+    if (c == '*' || c == '+' || c == '?')
+        return refuse(r, "missing argument to repetition operator", r->at, r->at + 1);
+    if (c == '{' && repeat_bounds(r, &bytes, &least, &most))
+        return refuse(r, "missing argument to repetition operator", r->at, r->at + bytes);
+    if (c == '[')
+        return char_class(r);
+    if (c == '\\')
+        return atom_escape(r);
+    if (c == '.' || c == '^' || c == '$') {
+        r->at++;
+        return put(r, c == '.' ? "." : c == '^' ? "(?:^)" : "(?:$)");
+    }
+    return put_rune(r, take_rune(r));
+}
+
 /* An atom with its repetition. */
 static int atom(struct reader *r, unsigned *repeat)
 {
-    size_t from = r->at;
-    int c = peek(r, 0), rc;
+    bool flags = false;
+    int rc;
     *repeat = 1;
-    if (c == '(') {
-        bool group;
-        r->at++;
-        rc = group_open(r, from, &group);
-        if (rc < 0 || !group)
-            return rc;
-        rc = alternation(r, repeat);
-        if (rc == 0 && !take(r, ')'))
-            rc = refuse(r, "missing closing )", 0, r->s.len);
-        rc = rc < 0 ? rc : put(r, ")");
-    } else if (c == '*' || c == '+' || c == '?') {
-        return refuse(r, "missing argument to repetition operator", from, from + 1);
-    } else if (c == '[') {
-        rc = char_class(r);
-    } else if (c == '\\' && peek(r, 1) == 'Q') {
+    if (peek(r, 0) == '\\' && peek(r, 1) == 'Q')
         return quoted(r, repeat);
-    } else if (c == '\\') {
-        rc = atom_escape(r);
-    } else if (c == '.') {
-        r->at++;
-        rc = put(r, ".");
-    } else if (c == '^' || c == '$') {
-        r->at++;
-        rc = put(r, c == '^' ? "(?:^)" : "(?:$)");
+    if (peek(r, 0) == '(') {
+        rc = group(r, repeat, &flags);
     } else {
-        size_t bytes;
-        int least, most;
-        if (c == '{' && repeat_bounds(r, &bytes, &least, &most))
-            return refuse(r, "missing argument to repetition operator", from, from + bytes);
-        rc = put_rune(r, take_rune(r));
+        rc = single_open(r);
+        rc = rc < 0 ? rc : single(r);
+        rc = rc < 0 ? rc : single_close(r);
     }
-    return rc < 0 ? rc : repetition(r, repeat);
+    return rc < 0 || flags ? rc : repetition(r, repeat);
 }
 
 /* Up to a closing parenthesis or the end. *repeat: the largest product of repetitions inside. */
@@ -536,9 +564,9 @@ static int alternation(struct reader *r, unsigned *repeat)
     return rc;
 }
 
-int regex_translate(struct slice pattern, struct buf *out, struct err *err)
+int regex_translate(struct slice pattern, enum regex_form form, struct buf *out, struct err *err)
 {
-    struct reader r = {.s = pattern, .out = out, .err = err};
+    struct reader r = {.s = pattern, .out = out, .err = err, .form = form};
     if (!utf8_valid(pattern))
         return refuse(&r, "invalid UTF-8", 0, pattern.len);
     unsigned repeat;

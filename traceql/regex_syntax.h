@@ -6,9 +6,17 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+enum regex_form {
+    REGEX_FORM_PLAIN,
+    /* Each character and class in a group of its own: PCRE2's matcher that does not backtrack
+     * counts the repetitions of a bare one, and takes cubic time where they are nested. */
+    REGEX_FORM_GROUPED,
+};
+
 /* Appends to out a PCRE2 pattern (UTF, no other options) that matches what RE2's `pattern` does.
  * ERR_INVALID with RE2's reason. */
-ERR_MUST_CHECK int regex_translate(struct slice pattern, struct buf *out, struct err *err);
+ERR_MUST_CHECK int regex_translate(struct slice pattern, enum regex_form form, struct buf *out,
+                                   struct err *err);
 
 /* A pattern that is one or more literals, perhaps with `.*` around: `foo.*`, `a|b|c`. */
 struct regex_literals {

@@ -25,6 +25,9 @@
 /* Steps of the backtracking matcher for one value; past it the value is matched without
  * backtracking, slower but in time proportional to its length. */
 #define TRACEQL_LIMIT_REGEX_STEPS 100000
+/* Work that the other matcher may do for one value: the square of the states that the pattern may
+ * need, times the bytes of the value. About a second. */
+#define TRACEQL_LIMIT_REGEX_WORK 1e9
 /* KiB of heap that one match may take. */
 #define TRACEQL_LIMIT_REGEX_HEAP_KIB 4096
 

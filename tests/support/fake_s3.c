@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -199,6 +200,8 @@ static void *accept_all(void *ctx)
         if (fd < 0)
             continue;
         struct connection *c = calloc(1, sizeof *c);
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         c->server = f;
         c->fd = fd;
         pthread_mutex_lock(&f->mu);

@@ -29,14 +29,8 @@ static const struct parquet_node sample_schema[] = {
     {.name = "flag", .type = PARQUET_BOOLEAN, .codec = PARQUET_SNAPPY},
     {.name = "vals", .type = PARQUET_GROUP, .logical = PARQUET_LIST, .children = 1},
     {.name = "list", .type = PARQUET_GROUP, .repetition = PARQUET_REPEATED, .children = 1},
-    {.name = "element",
-     .type = PARQUET_INT64,
-     .logical = PARQUET_SIGNED,
-     .codec = PARQUET_SNAPPY},
-    {.name = "d",
-     .type = PARQUET_DOUBLE,
-     .repetition = PARQUET_OPTIONAL,
-     .codec = PARQUET_LZ4_RAW},
+    {.name = "element", .type = PARQUET_INT64, .logical = PARQUET_SIGNED, .codec = PARQUET_SNAPPY},
+    {.name = "d", .type = PARQUET_DOUBLE, .repetition = PARQUET_OPTIONAL, .codec = PARQUET_LZ4_RAW},
     {.name = "txt",
      .type = PARQUET_BYTE_ARRAY,
      .logical = PARQUET_STRING,
@@ -59,10 +53,7 @@ static const struct parquet_node sample_schema[] = {
      .repetition = PARQUET_OPTIONAL,
      .encoding = PARQUET_RLE_DICTIONARY,
      .codec = PARQUET_SNAPPY},
-    {.name = "rare",
-     .type = PARQUET_INT64,
-     .repetition = PARQUET_OPTIONAL,
-     .codec = PARQUET_GZIP},
+    {.name = "rare", .type = PARQUET_INT64, .repetition = PARQUET_OPTIONAL, .codec = PARQUET_GZIP},
     {.name = "one",
      .type = PARQUET_BYTE_ARRAY,
      .logical = PARQUET_STRING,
@@ -90,11 +81,11 @@ enum sample_leaf {
 };
 
 static const uint8_t sample_types[SAMPLE_LEAVES] = {
-    [SAMPLE_ID] = COLUMN_BYTES,    [SAMPLE_TIME] = COLUMN_I64,   [SAMPLE_NAME] = COLUMN_BYTES,
-    [SAMPLE_KEY] = COLUMN_BYTES,   [SAMPLE_FLAG] = COLUMN_BOOL,  [SAMPLE_VALS] = COLUMN_I64,
-    [SAMPLE_D] = COLUMN_F64,       [SAMPLE_TXT] = COLUMN_BYTES,  [SAMPLE_C] = COLUMN_I32,
-    [SAMPLE_U] = COLUMN_I32,       [SAMPLE_P] = COLUMN_BYTES,    [SAMPLE_NEVER] = COLUMN_BYTES,
-    [SAMPLE_RARE] = COLUMN_I64,    [SAMPLE_ONE] = COLUMN_BYTES,
+    [SAMPLE_ID] = COLUMN_BYTES,  [SAMPLE_TIME] = COLUMN_I64,  [SAMPLE_NAME] = COLUMN_BYTES,
+    [SAMPLE_KEY] = COLUMN_BYTES, [SAMPLE_FLAG] = COLUMN_BOOL, [SAMPLE_VALS] = COLUMN_I64,
+    [SAMPLE_D] = COLUMN_F64,     [SAMPLE_TXT] = COLUMN_BYTES, [SAMPLE_C] = COLUMN_I32,
+    [SAMPLE_U] = COLUMN_I32,     [SAMPLE_P] = COLUMN_BYTES,   [SAMPLE_NEVER] = COLUMN_BYTES,
+    [SAMPLE_RARE] = COLUMN_I64,  [SAMPLE_ONE] = COLUMN_BYTES,
 };
 static const uint8_t sample_rep[SAMPLE_LEAVES] = {0, 0, 0, 1, 1, 2, 1, 1, 1, 1, 1, 0, 0, 0};
 static const uint8_t sample_def[SAMPLE_LEAVES] = {0, 0, 0, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 0};

@@ -85,8 +85,7 @@ static void pages_by_offset_index_hold_the_rows_of_the_chunk(void **state)
                 int64_t rows = f->row_groups[g].rows;
                 int64_t row = rows / 2;
                 struct parquet_page_span span;
-                assert_int_equal(
-                    parquet_page_span(pages, count, rows, row, 1, &span, &err), 0);
+                assert_int_equal(parquet_page_span(pages, count, rows, row, 1, &span, &err), 0);
                 struct slice dict =
                     slice_of(file.ptr + c->offset, (size_t)(c->data_offset - c->offset));
                 struct column one;

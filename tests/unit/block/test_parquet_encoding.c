@@ -202,6 +202,10 @@ static void runs_that_claim_more_than_is_asked_are_cut(void **state)
     assert_int_equal(out[16], 7);
     assert_int_equal(hybrid_decode_levels(slice_of(packed, sizeof packed), 1, 1, out, 17, NULL),
                      ERR_CORRUPT);
+    /* Bytes behind the last run are seen by those who ask. */
+    assert_int_equal(hybrid_check(slice_of(packed, 6), 1, 8, false, NULL), 0);
+    assert_int_equal(hybrid_check(slice_of(packed, 6), 1, 8, true, NULL), 0);
+    assert_int_equal(hybrid_check(slice_of(packed, 7), 1, 8, true, NULL), ERR_CORRUPT);
     /* Runs of nothing make no progress and are no endless loop. */
     assert_int_equal(hybrid_decode_levels(slice_of(empty, sizeof empty), 1, 1, out, 2, NULL), 0);
     assert_int_equal(hybrid_decode_levels(slice_of(empty, 3), 1, 1, out, 2, NULL), ERR_CORRUPT);
@@ -328,11 +332,11 @@ static int delta_try(const void *bytes, size_t n, size_t count)
 static void bad_delta_headers_are_refused(void **state)
 {
     (void)state;
-    assert_int_equal(delta_try("\x80\x01\x04\x02\x00", 5, 1), ERR_CORRUPT); /* other count */
-    assert_int_equal(delta_try("\x00\x04\x01\x00", 4, 1), ERR_CORRUPT);     /* no block */
-    assert_int_equal(delta_try("\x80\x01\x00\x01\x00", 5, 1), ERR_CORRUPT); /* no miniblocks */
-    assert_int_equal(delta_try("\x80\x01\x08\x01\x00", 5, 1), ERR_CORRUPT); /* of 16 values */
-    assert_int_equal(delta_try("\x40\x02\x01\x00", 4, 1), ERR_CORRUPT);     /* block of 64 */
+    assert_int_equal(delta_try("\x80\x01\x04\x02\x00", 5, 1), ERR_CORRUPT);     /* other count */
+    assert_int_equal(delta_try("\x00\x04\x01\x00", 4, 1), ERR_CORRUPT);         /* no block */
+    assert_int_equal(delta_try("\x80\x01\x00\x01\x00", 5, 1), ERR_CORRUPT);     /* no miniblocks */
+    assert_int_equal(delta_try("\x80\x01\x08\x01\x00", 5, 1), ERR_CORRUPT);     /* of 16 values */
+    assert_int_equal(delta_try("\x40\x02\x01\x00", 4, 1), ERR_CORRUPT);         /* block of 64 */
     assert_int_equal(delta_try("\x80\x80\x08\x04\x01\x00", 6, 1), ERR_CORRUPT); /* 131072 */
     assert_int_equal(delta_try("\x80\x01\x04\x80\x80\x40\x00", 7, 1 << 20), ERR_CORRUPT);
     /* A width of 33 for 32-bit values. */

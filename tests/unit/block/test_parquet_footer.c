@@ -249,8 +249,13 @@ struct chunk_claims {
     const char *path;
 };
 
-static const struct chunk_claims honest = {.data_offset = 4, .bytes = 20, .values = 3, .rows = 3,
-                                           .file_rows = 3, .type = PARQUET_INT64, .path = "leaf"};
+static const struct chunk_claims honest = {.data_offset = 4,
+                                           .bytes = 20,
+                                           .values = 3,
+                                           .rows = 3,
+                                           .file_rows = 3,
+                                           .type = PARQUET_INT64,
+                                           .path = "leaf"};
 
 static int claims_try(struct chunk_claims c)
 {

@@ -21,12 +21,10 @@ struct made {
 static void made_init(struct made *m, enum parquet_type type, uint8_t rep_max, uint8_t def_max,
                       enum parquet_codec codec)
 {
-    *m = (struct made){.leaf = {.path = SLICE("a.column"),
-                                .type = type,
-                                .rep_max = rep_max,
-                                .def_max = def_max},
-                       .chunk = {.offset = 4, .data_offset = 4, .codec = codec},
-                       .a = arena_new((size_t)64 << 20)};
+    *m = (struct made){
+        .leaf = {.path = SLICE("a.column"), .type = type, .rep_max = rep_max, .def_max = def_max},
+        .chunk = {.offset = 4, .data_offset = 4, .codec = codec},
+        .a = arena_new((size_t)64 << 20)};
     buf_init(&m->bytes, 64 << 20);
 }
 
@@ -118,9 +116,9 @@ static void pages_of_version_one_decode_under_every_codec(void **state)
     static const enum parquet_codec codecs[] = {PARQUET_UNCOMPRESSED, PARQUET_SNAPPY, PARQUET_GZIP,
                                                 PARQUET_ZSTD, PARQUET_LZ4_RAW};
     /* rep 0 1 0 | def 2 2 0, two values */
-    static const uint8_t body[] = {2, 0, 0, 0, 0x03, 0x02, 3,    0,    0,    0,
-                                   0x03, 0x0a, 0, 7, 0, 0, 0, 0, 0, 0, 0,
-                                   0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    static const uint8_t body[] = {2,    0,    0,    0,    0x03, 0x02, 3,    0,    0,   0,
+                                   0x03, 0x0a, 0,    7,    0,    0,    0,    0,    0,   0,
+                                   0,    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) {
         struct made m;
         struct column c;
@@ -218,12 +216,11 @@ static void pages_without_values_may_store_nothing(void **state)
         struct made m;
         struct column c;
         made_init(&m, PARQUET_INT64, 0, 1, PARQUET_SNAPPY);
-        put_page(&m,
-                 (struct page_header){.type = PAGE_DATA_V2,
-                                      .num_values = 5,
-                                      .encoding = encodings[i],
-                                      .def_bytes = 2},
-                 SLICE("\x0a\0"), slice_of(NULL, 0));
+        put_page(
+            &m,
+            (struct page_header){
+                .type = PAGE_DATA_V2, .num_values = 5, .encoding = encodings[i], .def_bytes = 2},
+            SLICE("\x0a\0"), slice_of(NULL, 0));
         if (made_decode(&m, 5, 5, &c) < 0)
             fail_msg("%s", m.err.msg);
         assert_int_equal(c.entries, 5);
@@ -255,12 +252,11 @@ static void a_wrong_crc_names_column_and_page(void **state)
     made_init(&m, PARQUET_INT32, 0, 0, PARQUET_UNCOMPRESSED);
     put_flat(&m, 1, PARQUET_PLAIN, false, SLICE("\1\0\0\0"));
     size_t second = m.bytes.len;
-    put_page(&m,
-             (struct page_header){.type = PAGE_DATA_V2,
-                                  .num_values = 1,
-                                  .encoding = PARQUET_PLAIN,
-                                  .crc = 0x12345678},
-             slice_of(NULL, 0), SLICE("\1\0\0\0"));
+    put_page(
+        &m,
+        (struct page_header){
+            .type = PAGE_DATA_V2, .num_values = 1, .encoding = PARQUET_PLAIN, .crc = 0x12345678},
+        slice_of(NULL, 0), SLICE("\1\0\0\0"));
     assert_int_equal(made_decode(&m, 2, 2, &c), ERR_CORRUPT);
     char want[64];
     snprintf(want, sizeof want, "column a.column: page at byte %zu: crc32", second + 4);
@@ -491,7 +487,7 @@ static void sample_chunks_without_crc_survive_any_flip(void **state)
         struct cursor c = cursor_of(chunk_bytes(buf_view(&out), f, 0, leaf));
         while (cursor_left(&c) > 0) {
             struct page_header h;
-            struct slice body;
+            struct slice body = {0};
             struct thrift_reader r =
                 thrift_reader_of(slice_of(c.ptr, cursor_left(&c)), "page header", NULL);
             assert_int_equal(page_header_decode(&r, &h), 0);
@@ -504,8 +500,12 @@ static void sample_chunks_without_crc_survive_any_flip(void **state)
         struct parquet_chunk patched = *chunk;
         patched.bytes = bare.len;
         struct parquet_row_group rg = {.rows = 12, .chunks = &patched};
-        struct parquet_file one = {.file_bytes = out.len, .rows = 12, .leaves = &f->leaves[leaf],
-                                   .leaf_count = 1, .row_groups = &rg, .row_group_count = 1};
+        struct parquet_file one = {.file_bytes = out.len,
+                                   .rows = 12,
+                                   .leaves = &f->leaves[leaf],
+                                   .leaf_count = 1,
+                                   .row_groups = &rg,
+                                   .row_group_count = 1};
         uint8_t *exact = malloc(bare.len);
         memcpy(exact, bare.ptr, bare.len);
         struct column got;
@@ -572,8 +572,9 @@ static void page_indexes_with_any_byte_flipped_do_no_harm(void **state)
             arena_reset(a);
         }
         for (size_t cut = 0; cut < columns.len; cut++)
-            assert_int_equal(parquet_column_index_decode(f, 0, i, slice_of(copy, cut), a, &ix, NULL),
-                             ERR_CORRUPT);
+            assert_int_equal(
+                parquet_column_index_decode(f, 0, i, slice_of(copy, cut), a, &ix, NULL),
+                ERR_CORRUPT);
         for (size_t cut = 0; cut < offsets.len; cut++)
             assert_int_equal(parquet_offset_index_decode(f, 0, i, slice_of(offsets.ptr, cut), a,
                                                          &pages, &count, NULL),

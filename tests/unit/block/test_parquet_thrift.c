@@ -87,10 +87,9 @@ static void fields_read_back_as_written(void **state)
 static void page_header_is_byte_for_byte_what_tempo_writes(void **state)
 {
     (void)state;
-    static const uint8_t tempo[] = {0x15, 0x06, 0x15, 0x9c, 0x03, 0x15, 0x9c, 0x03, 0x15,
-                                    0xcc, 0xc3, 0xe0, 0xeb, 0x04, 0x4c, 0x15, 0x16, 0x15,
-                                    0x00, 0x15, 0x16, 0x15, 0x0c, 0x15, 0x00, 0x15, 0x00,
-                                    0x12, 0x00, 0x00};
+    static const uint8_t tempo[] = {0x15, 0x06, 0x15, 0x9c, 0x03, 0x15, 0x9c, 0x03, 0x15, 0xcc,
+                                    0xc3, 0xe0, 0xeb, 0x04, 0x4c, 0x15, 0x16, 0x15, 0x00, 0x15,
+                                    0x16, 0x15, 0x0c, 0x15, 0x00, 0x15, 0x00, 0x12, 0x00, 0x00};
     struct page_header h;
     struct err err = {0};
     struct thrift_reader r = thrift_reader_of(slice_of(tempo, sizeof tempo), "page header", &err);
@@ -151,8 +150,7 @@ static void counts_beyond_the_bytes_are_refused(void **state)
     assert_int_equal(skip_bytes(THRIFT_LIST, "\xf8\xff\xff\xff\xff\x0f", 6), ERR_CORRUPT);
     assert_int_equal(skip_bytes(THRIFT_MAP, "\xff\xff\xff\xff\x0f\x88", 6), ERR_CORRUPT);
     assert_int_equal(skip_bytes(THRIFT_BINARY, "\xff\xff\xff\xff\x0f", 5), ERR_CORRUPT);
-    assert_int_equal(skip_bytes(THRIFT_BINARY,
-                                "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10),
+    assert_int_equal(skip_bytes(THRIFT_BINARY, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10),
                      ERR_CORRUPT);
     assert_int_equal(skip_bytes(13, "\0", 1), ERR_CORRUPT);
     /* Booleans take a byte in lists, none in structs. */

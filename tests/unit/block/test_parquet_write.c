@@ -133,7 +133,8 @@ static void any_rows_decode_from_the_pages_that_hold_them(void **state)
             assert_true(span.first_row <= first);
             struct column got;
             struct column want = rows_of(&s.columns[i], first, n);
-            struct slice dict = slice_of(file.ptr + c->offset, (size_t)(c->data_offset - c->offset));
+            struct slice dict =
+                slice_of(file.ptr + c->offset, (size_t)(c->data_offset - c->offset));
             if (parquet_rows_decode(f, 0, i, dict,
                                     slice_of(file.ptr + span.offset, (size_t)span.bytes),
                                     span.first_row, first, n, a, &got, &err) < 0)
@@ -274,11 +275,11 @@ static void index_of(const struct parquet_node *leaf, struct column *c, struct a
     assert_int_equal(chunk_of(buf_view(&out), f, 0, 0, a, &back, &err), 0);
     assert_true(column_same(c, &back));
     *chunk = f->row_groups[0].chunks[0];
-    assert_int_equal(
-        parquet_column_index_decode(
-            f, 0, 0, slice_of(out.ptr + chunk->column_index_offset, chunk->column_index_bytes), a,
-            index, &err),
-        0);
+    assert_int_equal(parquet_column_index_decode(
+                         f, 0, 0,
+                         slice_of(out.ptr + chunk->column_index_offset, chunk->column_index_bytes),
+                         a, index, &err),
+                     0);
     /* null_pages: element type, then bytes 0 and 1 as parquet-go wants them. */
     const uint8_t *raw = out.ptr + chunk->column_index_offset;
     assert_int_equal(raw[0], 0x19);
@@ -291,14 +292,12 @@ static void index_of(const struct parquet_node *leaf, struct column *c, struct a
 static void long_bounds_are_cut_and_maxima_raised(void **state)
 {
     (void)state;
-    struct slice v[] = {SLICE("exactly 16 bytes"), SLICE("unset with message"),
-                        SLICE("short"),
+    struct slice v[] = {SLICE("exactly 16 bytes"), SLICE("unset with message"), SLICE("short"),
                         SLICE("carry carry car\xff and more"),
                         SLICE("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff+")};
     struct column c = {.type = COLUMN_BYTES, .rows = 5, .entries = 5, .values = 5, .v.bytes = v};
-    struct parquet_node leaf = {.name = "s",
-                                .type = PARQUET_BYTE_ARRAY,
-                                .encoding = PARQUET_DELTA_LENGTH_BYTE_ARRAY};
+    struct parquet_node leaf = {
+        .name = "s", .type = PARQUET_BYTE_ARRAY, .encoding = PARQUET_DELTA_LENGTH_BYTE_ARRAY};
     struct parquet_column_index ix;
     struct parquet_chunk chunk;
     struct arena *a = arena_new(1 << 20);
@@ -423,8 +422,15 @@ static void pages_end_after_the_row_that_fills_them(void **state)
     const struct parquet_node schema[] = {
         {.name = "T", .type = PARQUET_GROUP, .children = 1},
         {.name = "n", .type = PARQUET_INT64, .repetition = PARQUET_REPEATED}};
-    struct column c = {.type = COLUMN_I64, .rep_max = 1, .def_max = 1, .rows = 6, .entries = 9,
-                       .values = 7, .rep = rep, .def = def, .v.i64 = v};
+    struct column c = {.type = COLUMN_I64,
+                       .rep_max = 1,
+                       .def_max = 1,
+                       .rows = 6,
+                       .entries = 9,
+                       .values = 7,
+                       .rep = rep,
+                       .def = def,
+                       .v.i64 = v};
     struct parquet_writer_opts opts = {
         .schema = schema, .node_count = 2, .created_by = "rubato", .page_bytes = 25};
     struct parquet_writer *w;
@@ -458,9 +464,10 @@ static void a_full_output_buffer_is_an_error_and_leaks_nothing(void **state)
     buf_init(&whole, SIZE_MAX / 2);
     sample_write(&s, 1, 500, &whole);
     for (size_t max = 0; max < whole.len; max += 1 + max / 16) {
-        struct parquet_writer_opts opts = {
-            .schema = sample_schema, .node_count = SAMPLE_NODES, .created_by = "rubato",
-            .page_bytes = 500};
+        struct parquet_writer_opts opts = {.schema = sample_schema,
+                                           .node_count = SAMPLE_NODES,
+                                           .created_by = "rubato",
+                                           .page_bytes = 500};
         struct parquet_writer *w;
         struct buf out;
         struct err err = {0};

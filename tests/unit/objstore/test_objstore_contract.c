@@ -1,5 +1,6 @@
 /* The contract of objstore.h, held against every driver: memory, local, and S3 when S3_ENDPOINT
  * names a server (tests/objstore_s3.sh starts one). */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -309,6 +310,44 @@ static void create_if_absent_keeps_the_first(void **state)
     assert_content(w, "lease/7", SLICE("yours"));
 }
 
+struct racer {
+    struct world *w;
+    pthread_t thread;
+    char body[16];
+    int rc;
+};
+
+static void *race(void *ctx)
+{
+    struct racer *r = ctx;
+    r->rc = objstore_put(r->w->store, SLICE("race/1"), text(r->body), OBJSTORE_IF_ABSENT, soon(),
+                         NULL);
+    return NULL;
+}
+
+static void of_many_creators_exactly_one_wins(void **state)
+{
+    struct world *w = *state;
+    struct racer racers[12];
+    const struct racer *winner = NULL;
+    for (int i = 0; i < 12; i++) {
+        racers[i] = (struct racer){.w = w};
+        snprintf(racers[i].body, sizeof racers[i].body, "racer %d", i);
+        assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+    }
+    for (int i = 0; i < 12; i++) {
+        pthread_join(racers[i].thread, NULL);
+        if (racers[i].rc == 0) {
+            assert_null(winner);
+            winner = &racers[i];
+        } else {
+            assert_int_equal(racers[i].rc, ERR_EXISTS);
+        }
+    }
+    assert_non_null(winner);
+    assert_content(w, "race/1", text(winner->body));
+}
+
 static void the_probe_finds_create_if_absent_and_leaves_nothing(void **state)
 {
     struct world *w = *state;
@@ -575,6 +614,7 @@ static int run(const char *driver)
         HOLDS(one_failed_get_leaves_the_others_whole),
         HOLDS(an_answer_past_the_buffers_maximum_is_refused),
         HOLDS(create_if_absent_keeps_the_first),
+        HOLDS(of_many_creators_exactly_one_wins),
         HOLDS(the_probe_finds_create_if_absent_and_leaves_nothing),
         HOLDS(deleting_removes_and_may_be_repeated),
         HOLDS(lists_are_in_key_order_with_prefix_and_start),
