@@ -142,7 +142,7 @@ static inline int64_t zigzag_decode(uint64_t v)
 
 static inline uint64_t zigzag_encode(int64_t v)
 {
-    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+    return ((uint64_t)v << 1) ^ (v < 0 ? ~UINT64_C(0) : 0);
 }
 
 #endif

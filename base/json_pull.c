@@ -163,7 +163,7 @@ static bool hex4(const uint8_t *p, const uint8_t *end, uint32_t *out)
  * U+FFFD, as in Go. NULL: not four hex digits. */
 static const uint8_t *unescape_unicode(const uint8_t *p, const uint8_t *end, uint32_t *out)
 {
-    uint32_t c, low;
+    uint32_t c, low = 0;
     if (!hex4(p, end, &c))
         return NULL;
     p += 4;

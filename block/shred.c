@@ -82,7 +82,7 @@ static enum shred_place place_of(int leaf)
 
 static void bind_leaves(struct shredder *s)
 {
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         s->leaf[i].def_max = block_leaves[i].def_max;
         if (block_leaves[i].def_max > 0)
             s->leaf[i].levels = &s->place[place_of(i)];
@@ -121,7 +121,7 @@ void shredder_free(struct shredder *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         free(s->leaf[i].v.any);
         vec_free(&s->leaf[i].def);
         vec_free(&s->leaf[i].rep);
@@ -161,7 +161,7 @@ static int copy_dedicated(struct shredder *s, const struct block_dedicated *dedi
 int shredder_reset(struct shredder *s, const struct block_dedicated *dedicated, size_t count,
                    struct err *err)
 {
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         struct shred_leaf *l = &s->leaf[i];
         l->values = l->synced = 0;
         l->owns_def = l->owns_rep = false;
@@ -537,7 +537,7 @@ static int end_row(struct shredder *s)
         if (rc < 0)
             return rc;
     }
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         struct shred_leaf *l = &s->leaf[i];
         if (!l->owns_def || l->synced == l->levels->count)
             continue;
@@ -625,7 +625,7 @@ static void fill_column(const struct shredder *s, int leaf, struct column *c)
 
 const struct column *shredder_columns(struct shredder *s)
 {
-    for (int i = 0; i < BLOCK_LEAVES; i++)
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++)
         fill_column(s, i, &s->columns[i]);
     return s->columns;
 }

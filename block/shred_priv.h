@@ -124,7 +124,7 @@ struct shred_held {
 };
 
 struct shredder {
-    struct shred_leaf leaf[BLOCK_LEAVES];
+    struct shred_leaf leaf[BLOCK_V4_LEAVES];
     struct levels place[PLACES];
     struct attr_group group[PLACES - PLACE_RESOURCE_ATTRS];
     struct nested_set nested;
@@ -143,7 +143,7 @@ struct shredder {
     uint32_t rows;
     uint64_t start_ns, end_ns;
     size_t text_bytes; /* of strings stored once each, for shredder_bytes */
-    struct column columns[BLOCK_LEAVES];
+    struct column columns[BLOCK_LEAVES]; /* those behind vParquet4's stay empty */
 };
 
 /* Functions inside return 0 or ERR_NOMEM or ERR_LIMIT; shredder_add puts the words to it. */

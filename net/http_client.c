@@ -91,8 +91,8 @@ static void reserve_announced(struct transfer *t, struct buf *to)
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
     if (announced <= 0)
         return;
-    size_t want = announced > LIMIT_HTTP_RESERVE_BYTES ? LIMIT_HTTP_RESERVE_BYTES
-                                                       : (size_t)announced;
+    size_t want =
+        announced > LIMIT_HTTP_RESERVE_BYTES ? LIMIT_HTTP_RESERVE_BYTES : (size_t)announced;
     if (to->len <= to->max && want <= to->max - to->len)
         (void)buf_reserve(to, want); /* a refusal shows again when the bytes come */
 }
@@ -257,7 +257,8 @@ static struct transfer *transfer_take(struct http_client *c)
     return t;
 }
 
-/* A handle whose transfer failed is not used again: curl leaves buffers in it that refuse options. */
+/* A handle whose transfer failed is not used again: curl leaves buffers in it that refuse options.
+ */
 static void transfer_give_back(struct http_client *c, struct transfer *t, bool failed)
 {
     if (failed) {
@@ -639,9 +640,8 @@ void http_client_submit(struct http_client *c, struct http_call *call)
     call->head.max = LIMIT_HTTP_HEAD_BYTES;
     buf_reset(&call->head);
     buf_reset(&call->fail);
-    call->due_ns = call->deadline_mono_ns
-                       ? call->deadline_mono_ns
-                       : add_ns(clock_mono_ns(c->clock), LIMIT_HTTP_DEADLINE_MS);
+    call->due_ns = call->deadline_mono_ns ? call->deadline_mono_ns
+                                          : add_ns(clock_mono_ns(c->clock), LIMIT_HTTP_DEADLINE_MS);
     pthread_mutex_lock(&c->shared.mu);
     *c->shared.inbox_end = call;
     c->shared.inbox_end = &call->next;

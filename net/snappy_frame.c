@@ -63,7 +63,7 @@ static int chunk_data(struct slice chunk, bool packed, size_t at, struct buf *ou
     if (rc < 0)
         return rc;
     /* libsnappy wants a place to write to even when it writes nothing there. */
-    uint8_t nowhere;
+    uint8_t nowhere = 0;
     uint8_t *to = n ? out->ptr + out->len : &nowhere;
     if (packed) {
         if (snappy_uncompress((const char *)data.ptr, data.len, (char *)to, &n) != SNAPPY_OK)

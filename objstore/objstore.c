@@ -105,9 +105,9 @@ static void register_metrics(struct objstore_metrics *m, struct metrics *reg)
 {
     static const double bounds[] = {.005, .02, .08, .32, 1.28, 5.12};
     static const char *const labels[] = {"operation", "status_code"};
-    m->duration = metrics_histogram_family(
-        reg, "tempodb_backend_request_duration_seconds", "Time spent doing backend storage requests.",
-        bounds, sizeof bounds / sizeof bounds[0], labels, 2);
+    m->duration = metrics_histogram_family(reg, "tempodb_backend_request_duration_seconds",
+                                           "Time spent doing backend storage requests.", bounds,
+                                           sizeof bounds / sizeof bounds[0], labels, 2);
     m->get_bytes = metrics_counter(reg, "objstore_get_bytes_total", "Bytes read from the store.");
     m->put_bytes = metrics_counter(reg, "objstore_put_bytes_total", "Bytes written to the store.");
     m->retries = metrics_counter(reg, "objstore_retries_total", "Requests that were sent again.");
@@ -129,8 +129,7 @@ void objstore_observe(struct objstore *s, enum objstore_op op, int status, uint6
         return;
     char text[16];
     snprintf(text, sizeof text, "%d", status);
-    struct slice values[] = {slice_cstr(op_names[op]),
-                             status ? slice_cstr(text) : SLICE("error")};
+    struct slice values[] = {slice_cstr(op_names[op]), status ? slice_cstr(text) : SLICE("error")};
     uint64_t ns = clock_mono_ns(s->clock) - start_ns;
     histogram_observe(metrics_histogram_with(s->metrics.duration, values), (double)ns / 1e9);
 }

@@ -5,12 +5,17 @@
  * parallel inside the driver. Any thread may call; a store is shared by all. Retry and backoff live
  * here alone: an error that comes out of this room is final for the call.
  *
+ * Deadlines are absolute, on env's monotonic clock; 0 is 60 s from the call.
+ *
  * Keys are UTF-8 paths with '/' between segments, no leading '/', no empty, "." or ".." segment
- * (ERR_INVALID). The configured prefix is put before them by the driver and never seen outside.
+ * (ERR_INVALID), no control characters, at most 1024 bytes with the prefix. The configured prefix
+ * is put before them by the driver and never seen outside. On local, a segment has at most 255
+ * bytes, none begins with ".rubato-tmp-", and no key lies below another ("a" and "a/b").
  *
  * Errors: ERR_NOTFOUND, ERR_EXISTS (create-if-absent lost), ERR_TIMEOUT (deadline), ERR_IO (after
  * retries), ERR_DENIED, ERR_UNAVAILABLE (store answers SlowDown/503 to the end, disk full),
- * ERR_INVALID, ERR_CORRUPT (the store broke its protocol). Texts name the operation, bucket, key. */
+ * ERR_INVALID, ERR_CORRUPT (the store broke its protocol). Texts name the operation, bucket, key.
+ */
 #ifndef OBJSTORE_OBJSTORE_H
 #define OBJSTORE_OBJSTORE_H
 
@@ -51,11 +56,11 @@ struct objstore_local_opts {
 
 struct objstore_s3_opts {
     struct slice bucket, endpoint, region, access_key, secret_key, session_token, prefix;
-    bool insecure;              /* http instead of https when endpoint has no scheme */
+    bool insecure; /* http instead of https when endpoint has no scheme */
     bool tls_insecure_skip_verify;
     bool forcepathstyle;
-    uint64_t part_bytes;        /* 0: 64 MiB; multipart above */
-    uint32_t connections_max;   /* 0: 64 */
+    uint64_t part_bytes;      /* 0: 64 MiB; multipart above */
+    uint32_t connections_max; /* 0: 64 */
 };
 
 int objstore_local_new(const struct objstore_local_opts *opts, const struct objstore_env *env,
@@ -74,7 +79,8 @@ int objstore_probe(struct objstore *s, struct objstore_caps *caps, uint64_t dead
 
 enum objstore_range {
     OBJSTORE_WHOLE,  /* the whole object */
-    OBJSTORE_RANGE,  /* bytes [offset, offset + bytes); short only at the end of the object */
+    OBJSTORE_RANGE,  /* bytes [offset, offset + bytes); short only at the end of the object, and
+                        empty behind it: compare with object_bytes */
     OBJSTORE_SUFFIX, /* the last `bytes` bytes, or the whole object when it is shorter */
 };
 
@@ -118,12 +124,12 @@ int objstore_upload_write(struct objstore_upload *u, struct slice bytes, struct 
 int objstore_upload_finish(struct objstore_upload *u, struct err *err);
 void objstore_upload_abort(struct objstore_upload *u); /* NULL is fine */
 
-/* Removing what is not there is success. */
+/* Removing what is not there is success. On local a crash of the machine may bring it back. */
 int objstore_delete(struct objstore *s, struct slice key, uint64_t deadline_mono_ns,
                     struct err *err);
 
 struct objstore_list_item {
-    struct slice key;    /* good during the call only; for a common prefix it ends in '/' */
+    struct slice key; /* good during the call only; for a common prefix it ends in '/' */
     bool is_prefix;
     uint64_t bytes;
     uint64_t modified_unix_ns;
@@ -131,7 +137,9 @@ struct objstore_list_item {
 /* Return 0 to go on, anything else to stop (objstore_list then returns 0). */
 typedef int(objstore_list_fn)(void *ctx, const struct objstore_list_item *item);
 /* Keys that start with prefix, in bytewise order, after start_after (may be empty). With
- * delimiter_slash, keys with a further '/' behind the prefix are folded to one common prefix. */
+ * delimiter_slash, keys with a further '/' behind the prefix are folded to one common prefix. The
+ * key of the last item seen, folded or not, is the start_after that goes on behind it. fn may call
+ * the store. Objects whose names are no keys are passed over. */
 int objstore_list(struct objstore *s, struct slice prefix, struct slice start_after,
                   bool delimiter_slash, objstore_list_fn *fn, void *ctx, uint64_t deadline_mono_ns,
                   struct err *err);

@@ -32,10 +32,10 @@
 
 /* ---- s3 ---- */
 
-#define LIMIT_S3_PART_BYTES ((uint64_t)64 << 20)          /* single PUT up to here */
-#define LIMIT_S3_PART_BYTES_SMALLEST ((uint64_t)5 << 20)  /* S3's own: EntityTooSmall below */
-#define LIMIT_S3_PART_BYTES_LARGEST ((uint64_t)5 << 30)   /* S3's own */
-#define LIMIT_S3_PARTS 10000u                             /* S3's own */
+#define LIMIT_S3_PART_BYTES ((uint64_t)64 << 20)         /* single PUT up to here */
+#define LIMIT_S3_PART_BYTES_SMALLEST ((uint64_t)5 << 20) /* S3's own: EntityTooSmall below */
+#define LIMIT_S3_PART_BYTES_LARGEST ((uint64_t)5 << 30)  /* S3's own */
+#define LIMIT_S3_PARTS 10000u                            /* S3's own */
 /* Parts of one large PUT under way at once; they share the caller's memory. */
 #define LIMIT_S3_PARTS_PARALLEL 4u
 /* A streamed upload copies: at most (2 + 1) * 8 MiB. 8 MiB * 10000 parts bound it to 78 GiB. */
@@ -71,8 +71,8 @@ static_assert(LIMIT_S3_PART_BYTES >= LIMIT_S3_PART_BYTES_SMALLEST, "S3 takes the
 #define LIMIT_CREDENTIALS_TOKEN_BYTES 8192u
 #define LIMIT_CREDENTIALS_FILE_BYTES ((size_t)1 << 20)
 #define LIMIT_CREDENTIALS_ANSWER_BYTES ((size_t)64 << 10)
-#define LIMIT_CREDENTIALS_FETCH_NS (10 * NS_PER_S) /* one provider, all its requests */
-#define LIMIT_CREDENTIALS_CONNECT_MS 1000u         /* link-local answers at once or never */
+#define LIMIT_CREDENTIALS_FETCH_NS (10 * NS_PER_S)  /* one provider, all its requests */
+#define LIMIT_CREDENTIALS_CONNECT_MS 1000u          /* link-local answers at once or never */
 #define LIMIT_CREDENTIALS_EARLY_NS (300 * NS_PER_S) /* refreshed so long before they expire */
 #define LIMIT_CREDENTIALS_AGAIN_NS (10 * NS_PER_S)  /* between failed refreshes */
 

@@ -1,11 +1,11 @@
 /* The local driver: a directory, keys as file names, Tempo's layout on disk.
  *
- * A write goes to a hidden file beside its target, is fsynced, and then takes its name by rename, or
- * by link where the key must be new; then the directory is fsynced, and the parents that were made
- * on the way were before. A reader sees the old object, the new one, or none.
+ * A write goes to a hidden file beside its target, is fsynced, and then takes its name by rename,
+ * or by link where the key must be new; then the directory is fsynced, and the parents that were
+ * made on the way were before. A reader sees the old object, the new one, or none.
  *
- * Paths are walked segment by segment with O_NOFOLLOW: a symbolic link below the root is refused, so
- * no key leads out of it. */
+ * Paths are walked segment by segment with O_NOFOLLOW: a symbolic link below the root is refused,
+ * so no key leads out of it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -294,8 +294,7 @@ static int local_head(struct objstore *store, struct slice key, uint64_t deadlin
     if (rc < 0)
         return rc;
     info->bytes = (uint64_t)st.st_size;
-    info->modified_unix_ns =
-        (uint64_t)st.st_mtim.tv_sec * NS_PER_S + (uint64_t)st.st_mtim.tv_nsec;
+    info->modified_unix_ns = (uint64_t)st.st_mtim.tv_sec * NS_PER_S + (uint64_t)st.st_mtim.tv_nsec;
     close(fd);
     return 0;
 }

@@ -176,8 +176,7 @@ static int read_names(struct walk *w, DIR *d, struct names *names)
             continue;
         }
         mode_t kind = kind_of(dirfd(d), e);
-        if ((kind == S_IFDIR || kind == S_IFREG) &&
-            objstore_key_is_valid(slice_cstr(e->d_name)))
+        if ((kind == S_IFDIR || kind == S_IFREG) && objstore_key_is_valid(slice_cstr(e->d_name)))
             rc = add_name(w, names, e->d_name, kind == S_IFDIR);
     }
     return rc;

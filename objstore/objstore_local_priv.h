@@ -27,8 +27,8 @@ struct local_path {
 int local_path_set(struct local_path *p, const struct local_store *s, struct slice key,
                    struct err *err);
 /* Opens the directory made of the first `bytes` bytes of p (0: the root), segment by segment, never
- * through a symbolic link. The caller closes *fd. ERR_NOTFOUND when there is none; with make, missing
- * ones are made, durably. */
+ * through a symbolic link. The caller closes *fd. ERR_NOTFOUND when there is none; with make,
+ * missing ones are made, durably. */
 int local_open_dir(struct local_store *s, const struct local_path *p, size_t bytes, bool make,
                    int *fd, struct err *err);
 /* The code for an errno of ours, with a text. */

@@ -99,8 +99,8 @@ static void memory_get_many(struct objstore *s, struct objstore_get *gets, size_
 {
     for (size_t i = 0; i < count; i++) {
         if (gets[i].rc == 0)
-            gets[i].rc = is_late(s, deadline_ns) ? late(&gets[i].err)
-                                                 : get_one(memory_of(s), &gets[i]);
+            gets[i].rc =
+                is_late(s, deadline_ns) ? late(&gets[i].err) : get_one(memory_of(s), &gets[i]);
     }
 }
 

@@ -1,5 +1,5 @@
-/* The S3 driver: settings, PUT with create-if-absent, DELETE. Reading, listing and multipart live in
- * files of their own; tries and signatures in s3_request.c. */
+/* The S3 driver: settings, PUT with create-if-absent, DELETE. Reading, listing and multipart live
+ * in files of their own; tries and signatures in s3_request.c. */
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,8 +188,7 @@ static int set_up(struct s3_store *s, const struct objstore_s3_opts *opts,
     if (rc < 0)
         return rc;
     s->part_bytes = opts->part_bytes ? opts->part_bytes : LIMIT_S3_PART_BYTES;
-    if (s->part_bytes < LIMIT_S3_PART_BYTES_SMALLEST ||
-        s->part_bytes > LIMIT_S3_PART_BYTES_LARGEST)
+    if (s->part_bytes < LIMIT_S3_PART_BYTES_SMALLEST || s->part_bytes > LIMIT_S3_PART_BYTES_LARGEST)
         return err_set(err, ERR_INVALID, "s3 part size %llu: expected 5 MiB to 5 GiB",
                        (unsigned long long)s->part_bytes);
     struct http_client_opts http = {
@@ -227,8 +226,8 @@ int objstore_s3_new(const struct objstore_s3_opts *opts, const struct objstore_e
         return rc;
     }
     const struct s3_endpoint *ep = &s->shared.endpoint;
-    snprintf(s->base.describe, sizeof s->base.describe, "s3 %.100s%s%.120s at %s",
-             ep->bucket, s->prefix[0] ? "/" : "", s->prefix, ep->base_host);
+    snprintf(s->base.describe, sizeof s->base.describe, "s3 %.100s%s%.120s at %s", ep->bucket,
+             s->prefix[0] ? "/" : "", s->prefix, ep->base_host);
     *out = &s->base;
     return 0;
 }

@@ -1,7 +1,8 @@
 /* Multipart uploads: a large PUT from memory, and a streamed one that copies into parts.
  *
  * Nothing is visible before the upload completes, and what fails is aborted, so that no parts are
- * left that somebody pays for. (A process that dies leaves them: the bucket wants a lifecycle rule.) */
+ * left that somebody pays for. (A process that dies leaves them: the bucket wants a lifecycle
+ * rule.) */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,8 +37,7 @@ static int multipart_init(struct multipart *m, struct s3_store *s, struct slice 
                           uint64_t deadline_ns, struct err *err)
 {
     *m = (struct multipart){.store = s, .deadline_ns = deadline_ns};
-    m->start_unix_s =
-        clock_unix_ns(s->base.clock) / NS_PER_S + (uint64_t)atomic_load(&s->skew_s);
+    m->start_unix_s = clock_unix_ns(s->base.clock) / NS_PER_S + (uint64_t)atomic_load(&s->skew_s);
     buf_init(&m->key, 2 * LIMIT_KEY_BYTES);
     return s3_full_key(s, key, &m->key, err);
 }
@@ -110,10 +110,11 @@ static enum s3_verdict judge_complete(struct s3_request *r)
     s3_xml_error(buf_view(&r->out), &e);
     bool overload = strcmp(e.code, "SlowDown") == 0 || strcmp(e.code, "ServiceUnavailable") == 0;
     bool passing = overload || strcmp(e.code, "InternalError") == 0;
-    r->rc = err_set(&r->err, overload  ? ERR_UNAVAILABLE
-                             : passing ? ERR_IO
-                             : e.code[0] ? ERR_IO
-                                         : ERR_CORRUPT,
+    r->rc = err_set(&r->err,
+                    overload    ? ERR_UNAVAILABLE
+                    : passing   ? ERR_IO
+                    : e.code[0] ? ERR_IO
+                                : ERR_CORRUPT,
                     "status 200 with the error %s: %s", e.code[0] ? e.code : root, e.message);
     return passing ? S3_AGAIN : S3_DONE;
 }
@@ -130,14 +131,13 @@ static int complete_body(const struct multipart *m, struct buf *body, struct err
 }
 
 /* The upload is unknown: an earlier try may have completed it, its answer lost. (Ours, or one that
- * curl made by itself on a fresh connection.) Then an object of our size stands there, no older than
- * the upload, give or take a minute between the clocks. */
+ * curl made by itself on a fresh connection.) Then an object of our size stands there, no older
+ * than the upload, give or take a minute between the clocks. */
 static bool is_there(struct multipart *m, struct slice key)
 {
     struct objstore_info info = {0};
     return s3_head(&m->store->base, key, m->deadline_ns, &info, NULL) == 0 &&
-           info.bytes == m->bytes &&
-           info.modified_unix_ns / NS_PER_S + 60 >= m->start_unix_s;
+           info.bytes == m->bytes && info.modified_unix_ns / NS_PER_S + 60 >= m->start_unix_s;
 }
 
 static int multipart_complete(struct multipart *m, struct err *err)
@@ -327,8 +327,8 @@ int s3_upload_begin(struct objstore *store, struct slice key, uint64_t deadline_
     struct s3_upload *u = calloc(1, sizeof *u);
     if (!u)
         return err_set(err, ERR_NOMEM, "no memory for an upload");
-    u->part_bytes = s->part_bytes < LIMIT_S3_UPLOAD_PART_BYTES ? s->part_bytes
-                                                               : LIMIT_S3_UPLOAD_PART_BYTES;
+    u->part_bytes =
+        s->part_bytes < LIMIT_S3_UPLOAD_PART_BYTES ? s->part_bytes : LIMIT_S3_UPLOAD_PART_BYTES;
     s3_batch_init(&u->batch, s);
     buf_init(&u->key, LIMIT_KEY_BYTES);
     buf_init(&u->fill, (size_t)u->part_bytes);

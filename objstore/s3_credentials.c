@@ -1,7 +1,7 @@
 /* The chain of credential sources: picks one, keeps what it gave, and asks again in time.
  *
- * One thread fetches while the others go on with the old keys, so that a slow metadata service never
- * stops requests that still have valid keys. */
+ * One thread fetches while the others go on with the old keys, so that a slow metadata service
+ * never stops requests that still have valid keys. */
 #include "objstore/s3_credentials.h"
 
 #include <errno.h>
@@ -204,8 +204,8 @@ static int source_shared_file(const struct s3_source_env *env, struct s3_credent
 
 static const struct source source_configuration = {"configuration", NULL};
 static const struct source sources[] = {
-    {"environment", source_environment},     {"web identity", s3_source_web_identity},
-    {"shared file", source_shared_file},     {"container endpoint", s3_source_container},
+    {"environment", source_environment},       {"web identity", s3_source_web_identity},
+    {"shared file", source_shared_file},       {"container endpoint", s3_source_container},
     {"instance metadata", s3_source_instance},
 };
 
@@ -227,8 +227,8 @@ static const struct source *choose(const struct s3_source_env *env, struct s3_cr
                          sources[i].name, why.msg);
         used += n > 0 && (size_t)n < sizeof tried.msg - used ? (size_t)n : 0;
     }
-    *rc = err_set(err, ERR_DENIED, "no S3 credentials (configuration: no access_key; %s)",
-                  tried.msg);
+    *rc =
+        err_set(err, ERR_DENIED, "no S3 credentials (configuration: no access_key; %s)", tried.msg);
     return NULL;
 }
 
@@ -262,8 +262,9 @@ int s3_credentials_chain_new(const struct s3_credentials_opts *opts,
         return err_set(err, ERR_NOMEM, "no memory for credentials");
     if (!set_all(&c->configured, opts->access_key, opts->secret_key, opts->session_token)) {
         free(c);
-        return err_set(err, ERR_INVALID, "s3 access_key, secret_key or session_token is too long "
-                                         "or has control characters");
+        return err_set(err, ERR_INVALID,
+                       "s3 access_key, secret_key or session_token is too long "
+                       "or has control characters");
     }
     if (opts->region.len < sizeof c->region && opts->region.len)
         memcpy(c->region, opts->region.ptr, opts->region.len);
@@ -343,10 +344,9 @@ static void fetch_locked(struct s3_credentials_chain *c, uint64_t deadline_ns)
 
 static bool is_fresh_locked(const struct s3_credentials_chain *c, uint64_t now_unix_ns)
 {
-    return c->shared.have &&
-           (c->shared.source == &source_configuration ||
-            (!c->shared.rejected &&
-             (!c->shared.refresh_unix_ns || now_unix_ns < c->shared.refresh_unix_ns)));
+    return c->shared.have && (c->shared.source == &source_configuration ||
+                              (!c->shared.rejected && (!c->shared.refresh_unix_ns ||
+                                                       now_unix_ns < c->shared.refresh_unix_ns)));
 }
 
 static bool is_valid_locked(const struct s3_credentials_chain *c, uint64_t now_unix_ns)
@@ -373,8 +373,8 @@ int s3_credentials_get(struct s3_credentials_chain *c, uint64_t deadline_mono_ns
     while (rc > 0) {
         uint64_t unix_ns = clock_unix_ns(c->env.clock), mono_ns = clock_mono_ns(c->env.clock);
         bool resting = mono_ns < c->shared.again_mono_ns; /* a fetch has just failed */
-        if (is_fresh_locked(c, unix_ns) ||
-            (c->shared.fetching && is_valid_locked(c, unix_ns)) || (resting && c->shared.have)) {
+        if (is_fresh_locked(c, unix_ns) || (c->shared.fetching && is_valid_locked(c, unix_ns)) ||
+            (resting && c->shared.have)) {
             *out = c->shared.now;
             rc = 0;
         } else if (resting) {

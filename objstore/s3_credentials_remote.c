@@ -31,8 +31,7 @@ static int ask_once(const struct s3_source_env *env, struct http_call *call, str
     s3_xml_error(buf_view(&call->out), &e);
     return err_set(err, call->status >= 500 || call->status == 429 ? ERR_IO : ERR_DENIED,
                    "%.200s answered %d: %s", call->url, call->status,
-                   e.code[0] ? e.code
-                             : text_escape(buf_view(&call->out), 80, shown, sizeof shown));
+                   e.code[0] ? e.code : text_escape(buf_view(&call->out), 80, shown, sizeof shown));
 }
 
 /* The answer is in call->out; the caller clears the call in every case. */
@@ -83,8 +82,9 @@ static int read_json(struct slice text, struct s3_credentials *out, struct err *
              !s3_credentials_set(out->session_token, sizeof out->session_token,
                                  json_text(doc, "Token")) ||
              !set_expiry(out, json_text(doc, "Expiration")))
-        rc = err_set(err, ERR_CORRUPT, "the answer is no JSON object with usable AccessKeyId, "
-                                       "SecretAccessKey, Token and Expiration");
+        rc = err_set(err, ERR_CORRUPT,
+                     "the answer is no JSON object with usable AccessKeyId, "
+                     "SecretAccessKey, Token and Expiration");
     cJSON_Delete(doc);
     return rc;
 }
@@ -186,8 +186,8 @@ int s3_source_web_identity(const struct s3_source_env *env, struct s3_credential
 /* A plain http URL gets the authorization token only where it cannot leave the host. */
 static bool container_url_is_safe(const char *url)
 {
-    static const char *const hosts[] = {"127.0.0.1",      "localhost", "[::1]", "169.254.170.2",
-                                        "169.254.170.23", "[fd00:ec2::23]"};
+    static const char *const hosts[] = {"127.0.0.1",     "localhost",      "[::1]",
+                                        "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"};
     if (strncmp(url, "https://", 8) == 0)
         return true;
     if (strncmp(url, "http://", 7) != 0)
@@ -209,8 +209,9 @@ static int container_url(const struct s3_source_env *env, char url[URL_BYTES], s
     int n = relative ? snprintf(url, URL_BYTES, "http://169.254.170.2%s", relative)
                      : snprintf(url, URL_BYTES, "%s", full);
     if (n < 0 || n >= URL_BYTES || (relative && relative[0] != '/') || !container_url_is_safe(url))
-        return err_set(err, ERR_INVALID, "the container credentials URL '%.100s' is neither https "
-                                         "nor on this host",
+        return err_set(err, ERR_INVALID,
+                       "the container credentials URL '%.100s' is neither https "
+                       "nor on this host",
                        url);
     return 0;
 }
@@ -232,8 +233,9 @@ static int container_header(const struct s3_source_env *env, struct buf *out, st
     char checked[LIMIT_CREDENTIALS_TOKEN_BYTES];
     int rc = 0;
     if (!s3_credentials_set(checked, sizeof checked, value))
-        rc = err_set(err, ERR_INVALID, "the container authorization token is too long or has "
-                                       "control characters");
+        rc = err_set(err, ERR_INVALID,
+                     "the container authorization token is too long or has "
+                     "control characters");
     else if (value.len && (rc = buf_printf(out, "Authorization: %s", checked)) < 0)
         err_set(err, rc, "no memory for the container authorization token");
     if (rc == 0)
@@ -254,8 +256,7 @@ int s3_source_container(const struct s3_source_env *env, struct s3_credentials *
     rc = container_header(env, &header, err);
     if (rc == 0) {
         const char *headers[] = {header.len > 1 ? (const char *)header.ptr : NULL, NULL};
-        struct http_call call = {
-            .method = "GET", .url = url, .headers = headers, .no_proxy = true};
+        struct http_call call = {.method = "GET", .url = url, .headers = headers, .no_proxy = true};
         rc = ask(env, &call, err);
         if (rc == 0)
             rc = read_json(buf_view(&call.out), out, err);
@@ -311,8 +312,7 @@ static int imds_role(const struct s3_source_env *env, const char *base, const ch
     return rc;
 }
 
-int s3_source_instance(const struct s3_source_env *env, struct s3_credentials *out,
-                       struct err *err)
+int s3_source_instance(const struct s3_source_env *env, struct s3_credentials *out, struct err *err)
 {
     const char *off = s3_source_var(env, "AWS_EC2_METADATA_DISABLED");
     if (off && slice_eq_nocase(slice_cstr(off), SLICE("true")))

@@ -46,7 +46,8 @@ static bool is_ip(struct slice name)
 
 static bool is_aws(struct slice name)
 {
-    return slice_ends(name, SLICE(".amazonaws.com")) || slice_ends(name, SLICE(".amazonaws.com.cn"));
+    return slice_ends(name, SLICE(".amazonaws.com")) ||
+           slice_ends(name, SLICE(".amazonaws.com.cn"));
 }
 
 /* s3.amazonaws.com, s3.REGION.amazonaws.com, s3-REGION.amazonaws.com; not a private endpoint. */
@@ -94,8 +95,9 @@ static int take_endpoint(struct s3_endpoint *ep, struct slice endpoint, bool ins
     if (slice_ends(s, default_port))
         s.len -= default_port.len;
     if (!only(s, ".-:[]") || !copy(s, ep->base_host, sizeof ep->base_host))
-        return err_set(err, ERR_INVALID, "s3 endpoint '%.*s': expected host, host:port or a URL of "
-                                         "these without a path",
+        return err_set(err, ERR_INVALID,
+                       "s3 endpoint '%.*s': expected host, host:port or a URL of "
+                       "these without a path",
                        (int)(endpoint.len < 200 ? endpoint.len : 200), (const char *)endpoint.ptr);
     return 0;
 }
@@ -104,9 +106,9 @@ int s3_endpoint_init(struct s3_endpoint *ep, const struct s3_endpoint_opts *opts
 {
     *ep = (struct s3_endpoint){.https = true};
     if (!only(opts->bucket, ".-_") || !copy(opts->bucket, ep->bucket, sizeof ep->bucket))
-        return err_set(err, ERR_INVALID, "s3 bucket '%.*s': expected 1 to 255 of a-z, 0-9, '.', '-'",
-                       (int)(opts->bucket.len < 200 ? opts->bucket.len : 200),
-                       (const char *)opts->bucket.ptr);
+        return err_set(
+            err, ERR_INVALID, "s3 bucket '%.*s': expected 1 to 255 of a-z, 0-9, '.', '-'",
+            (int)(opts->bucket.len < 200 ? opts->bucket.len : 200), (const char *)opts->bucket.ptr);
     if (opts->region.len &&
         (!only(opts->region, "-_") || !copy(opts->region, ep->region, sizeof ep->region)))
         return err_set(err, ERR_INVALID, "s3 region: expected a name like eu-west-1");
@@ -163,10 +165,8 @@ bool s3_endpoint_learn_location(struct s3_endpoint *ep, struct slice location)
     struct s3_endpoint was = *ep;
     size_t first = slice_find(path, '/');
     ep->https = https;
-    ep->path_style = slice_eq(slice_of(path.ptr, slice_find(path, '?') < first
-                                                     ? slice_find(path, '?')
-                                                     : first),
-                              bucket);
+    ep->path_style = slice_eq(
+        slice_of(path.ptr, slice_find(path, '?') < first ? slice_find(path, '?') : first), bucket);
     if (!ep->path_style && slice_starts(authority, bucket) && authority.len > bucket.len + 1 &&
         authority.ptr[bucket.len] == '.')
         copy(slice_from(authority, bucket.len + 1), ep->base_host, sizeof ep->base_host);

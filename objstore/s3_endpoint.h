@@ -11,8 +11,8 @@
 
 struct s3_endpoint {
     bool https;
-    bool path_style;     /* /bucket/key; else the bucket is in the host name */
-    char host[320];      /* as it goes into URL and Host header, with the bucket and a port if any */
+    bool path_style; /* /bucket/key; else the bucket is in the host name */
+    char host[320];  /* as it goes into URL and Host header, with the bucket and a port if any */
     char base_host[256]; /* without the bucket */
     char bucket[256];
     char region[64];

@@ -378,8 +378,7 @@ static void sleep_or_give_up(struct s3_request *r)
 
 static void handle_answer(struct s3_request *r)
 {
-    objstore_observe(&r->store->base, r->op, r->call.rc == 0 ? r->call.status : 0,
-                     r->try_start_ns);
+    objstore_observe(&r->store->base, r->op, r->call.rc == 0 ? r->call.status : 0, r->try_start_ns);
     r->status = r->call.status;
     r->out = r->call.out;
     r->call.out = (struct buf){NULL, 0, 0, 0};

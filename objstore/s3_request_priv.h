@@ -101,7 +101,8 @@ struct s3_batch {
 void s3_batch_init(struct s3_batch *b, struct s3_store *store);
 /* Sends it. r must stay where it is until the batch has finished it. */
 void s3_batch_start(struct s3_batch *b, struct s3_request *r);
-/* Drives the requests until at most `left` of them are unfinished. Each ends at its own deadline. */
+/* Drives the requests until at most `left` of them are unfinished. Each ends at its own deadline.
+ */
 void s3_batch_wait(struct s3_batch *b, size_t left);
 void s3_batch_clear(struct s3_batch *b); /* nothing may be unfinished */
 
@@ -109,8 +110,7 @@ void s3_batch_clear(struct s3_batch *b); /* nothing may be unfinished */
 
 /* The store's prefix and key, appended to out. ERR_INVALID when S3 would not take the length. */
 int s3_full_key(const struct s3_store *s, struct slice key, struct buf *out, struct err *err);
-void s3_get_many(struct objstore *s, struct objstore_get *gets, size_t count,
-                 uint64_t deadline_ns);
+void s3_get_many(struct objstore *s, struct objstore_get *gets, size_t count, uint64_t deadline_ns);
 int s3_head(struct objstore *s, struct slice key, uint64_t deadline_ns, struct objstore_info *info,
             struct err *err);
 int s3_list(struct objstore *s, const struct objstore_list_query *query, struct err *err);

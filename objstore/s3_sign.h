@@ -22,7 +22,7 @@ struct s3_sign_request {
     /* Encoded once by the signer. For S3 that is the plain key ("/bucket/a b"); every other service
      * wants the path as it is sent, so that it ends up encoded twice. */
     struct slice path;
-    bool normalize_path; /* take out "." and ".." and empty segments: all services but S3 */
+    bool normalize_path;         /* take out "." and ".." and empty segments: all services but S3 */
     const struct s3_pair *query; /* plain, in any order */
     size_t query_count;
     const struct s3_pair *headers; /* all that are signed: host and x-amz-date among them */

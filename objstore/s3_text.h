@@ -18,7 +18,8 @@ bool s3_time_parse_http(struct slice s, uint64_t *unix_s);
 /* Without quotes and weak mark, NUL-terminated; empty when it does not fit. */
 void s3_etag_copy(struct slice header, char *out, size_t out_size);
 
-/* "bytes 0-9/100": [from, to) of total. "bytes STAR/100" with a star (416) gives from = to = 0 and *no_range. */
+/* "bytes 0-9/100": [from, to) of total. "bytes STAR/100" with a star (416) gives from = to = 0 and
+ * *no_range. */
 bool s3_content_range_parse(struct slice s, uint64_t *from, uint64_t *to, uint64_t *total,
                             bool *no_range);
 

@@ -75,8 +75,8 @@ static void on_end(void *ctx, const XML_Char *name)
     buf_reset(&x->text);
 }
 
-static void on_doctype(void *ctx, const XML_Char *name, const XML_Char *sysid, const XML_Char *pubid,
-                       int has_internal_subset)
+static void on_doctype(void *ctx, const XML_Char *name, const XML_Char *sysid,
+                       const XML_Char *pubid, int has_internal_subset)
 {
     (void)name, (void)sysid, (void)pubid, (void)has_internal_subset;
     stop(ctx, ERR_CORRUPT, "it has a document type");
@@ -217,9 +217,9 @@ static int list_end(struct xml *x, unsigned depth, const char *parent, const cha
     if (depth != 2)
         return 0;
     if (is_entry(2, name))
-        return l->entry.key.len == 0                     ? ERR_CORRUPT
+        return l->entry.key.len == 0                   ? ERR_CORRUPT
                : vec_push(&l->page->entries, l->entry) ? 0
-                                                         : ERR_NOMEM;
+                                                       : ERR_NOMEM;
     if (strcmp(name, "IsTruncated") == 0)
         l->page->truncated = slice_eq(text, SLICE("true"));
     else if (strcmp(name, "NextContinuationToken") == 0)

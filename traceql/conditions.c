@@ -1,6 +1,7 @@
 /* Which values a query asks storage for. The rules are Tempo's, and users see their effects:
  * `{ !(span.a = 1) }` finds nothing, because only spans with a = 1 are looked at, and
- * `{ 5 < span.a }` finds nothing, because the operator is not turned around. README.md lists them. */
+ * `{ 5 < span.a }` finds nothing, because the operator is not turned around. README.md lists them.
+ */
 #include "base/vec.h"
 #include "traceql/plan.h"
 #include "traceql/traceql_limits.h"
@@ -32,8 +33,8 @@ static int add_opless(struct wants *w, const struct expr_attr *attr, struct err 
 static int add_compared(struct wants *w, const struct expr *e, const struct expr *attr,
                         const struct expr *literal, struct err *err)
 {
-    bool everything = !traceql_op_compares(e->op) ||
-                      (e->op == TRACEQL_OP_NE && literal->type == TRACEQL_NIL);
+    bool everything =
+        !traceql_op_compares(e->op) || (e->op == TRACEQL_OP_NE && literal->type == TRACEQL_NIL);
     if (everything)
         return add_opless(w, &attr->attr, err);
     return add(w, (struct want){.attr = attr->attr, .op = e->op, .literal = literal->literal}, err);
@@ -140,8 +141,7 @@ static int walk_pipeline(struct wants *w, const struct pipeline *p, struct err *
 
 static bool want_same(const struct want *a, const struct want *b)
 {
-    return a->op == b->op &&
-           (a->op == TRACEQL_OP_NONE || value_same(&a->literal, &b->literal));
+    return a->op == b->op && (a->op == TRACEQL_OP_NONE || value_same(&a->literal, &b->literal));
 }
 
 /* `= x` and `!= x`: together every value. */

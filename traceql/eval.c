@@ -186,7 +186,8 @@ static int run_program(struct traceql_view *v, const struct program *p, const ui
 
 /* ---- spansets ---- */
 
-/* Spans, those of one trace together, traces ascending; inside a trace in the order of the result. */
+/* Spans, those of one trace together, traces ascending; inside a trace in the order of the result.
+ */
 struct list {
     uint32_t *spans;
     uint32_t count;
@@ -340,11 +341,8 @@ static int group_by_trace(struct traceql_view *v, const struct list *l, struct t
             m[n++] = (struct traceql_match){.trace = trace[l->spans[i]], .first = i};
         m[n - 1].count++;
     }
-    *out = (struct traceql_result){.traces = m,
-                                   .trace_count = traces,
-                                   .spans = l->spans,
-                                   .span_count = l->count,
-                                   .view = v};
+    *out = (struct traceql_result){
+        .traces = m, .trace_count = traces, .spans = l->spans, .span_count = l->count, .view = v};
     return 0;
 }
 

@@ -19,8 +19,8 @@ struct filter {
 struct traceql_eval {
     const struct traceql_query *query;
     const struct plan *plan;
-    struct regex **regexes;  /* by pattern */
-    struct filter *filters;  /* by condition */
+    struct regex **regexes; /* by pattern */
+    struct filter *filters; /* by condition */
 };
 
 /* Entries in the order of storage: an attribute's state in its occurrences. */
@@ -30,22 +30,23 @@ enum entry { ENTRY_NONE, ENTRY_NIL, ENTRY_VALUE };
 struct visible {
     const struct traceql_field *field;
     const struct traceql_input *in;
-    enum traceql_type type; /* of the column's values: INT, DURATION, STATUS, KIND, … */
+    enum traceql_type type;          /* of the column's values: INT, DURATION, STATUS, KIND, … */
     enum traceql_level holder_level; /* SPAN for events and links, else the field's */
     const uint32_t *holder_map;      /* element of the field's level -> holder; NULL: itself */
 
     /* the field's own column */
-    uint8_t *column;       /* per value: visible; NULL: nothing is */
+    uint8_t *column;                    /* per value: visible; NULL: nothing is */
     const struct filter *column_filter; /* the only one that decides that; NULL: several do */
-    bool column_everybody; /* SPAN_START: every span has it, without a vector */
+    bool column_everybody;              /* SPAN_START: every span has it, without a vector */
 
     /* the generic list */
-    uint8_t *values[KINDS]; /* per value: visible; NULL: none is */
+    uint8_t *values[KINDS];                   /* per value: visible; NULL: none is */
     const struct filter *value_filter[KINDS]; /* as column_filter */
-    uint8_t *entries;       /* per occurrence: enum entry; NULL: none */
-    uint8_t *first;         /* per occurrence: its holder's first entry (what operators see) */
+    uint8_t *entries;                         /* per occurrence: enum entry; NULL: none */
+    uint8_t *first; /* per occurrence: its holder's first entry (what operators see) */
 
-    /* for single spans: holder -> 1 + value of column, 1 + occurrence; built when first asked for */
+    /* for single spans: holder -> 1 + value of column, 1 + occurrence; built when first asked for
+     */
     uint32_t *column_at;
     uint32_t *entry_at;
 };

@@ -20,8 +20,8 @@ static int expr_new(struct arena *a, struct expr value, struct expr **out, struc
 
 int expr_literal(struct arena *a, struct traceql_value v, struct expr **out, struct err *err)
 {
-    return expr_new(a, (struct expr){.kind = EXPR_LITERAL, .type = v.type, .depth = 1, .literal = v},
-                    out, err);
+    return expr_new(
+        a, (struct expr){.kind = EXPR_LITERAL, .type = v.type, .depth = 1, .literal = v}, out, err);
 }
 
 int expr_attr(struct arena *a, struct expr_attr attr, struct expr **out, struct err *err)
@@ -29,13 +29,11 @@ int expr_attr(struct arena *a, struct expr_attr attr, struct expr **out, struct 
     enum traceql_type type = EXPR_TYPE_RUNTIME;
     if (attr.intrinsic != TRACEQL_ATTRIBUTE)
         type = traceql_intrinsic_type(attr.intrinsic);
-    return expr_new(a,
-                    (struct expr){.kind = EXPR_ATTR,
-                                  .type = type,
-                                  .references_span = true,
-                                  .depth = 1,
-                                  .attr = attr},
-                    out, err);
+    return expr_new(
+        a,
+        (struct expr){
+            .kind = EXPR_ATTR, .type = type, .references_span = true, .depth = 1, .attr = attr},
+        out, err);
 }
 
 int expr_unary(struct arena *a, enum traceql_op op, struct expr *rhs, struct expr **out,

@@ -112,9 +112,9 @@ enum token_kind {
 };
 
 struct token {
-    uint8_t kind; /* enum token_kind */
-    uint8_t scope;  /* TOKEN_ATTR: enum expr_scope */
-    bool parent;    /* TOKEN_ATTR: parent.… */
+    uint8_t kind;  /* enum token_kind */
+    uint8_t scope; /* TOKEN_ATTR: enum expr_scope */
+    bool parent;   /* TOKEN_ATTR: parent.… */
     uint32_t offset;
     union {
         int64_t i64;      /* INT, DURATION */

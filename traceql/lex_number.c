@@ -240,8 +240,8 @@ bool number_scan(struct slice text, struct number *out, char *what, size_t size)
     if (!fits) {
         char shown[80];
         bool range = sp.is_float ? !sp.has_underscore : all_digits(s);
-        snprintf(what, size, "strconv.%s: parsing \"%s\": %s",
-                 sp.is_float ? "ParseFloat" : "Atoi", text_escape(s, 40, shown, sizeof shown),
+        snprintf(what, size, "strconv.%s: parsing \"%s\": %s", sp.is_float ? "ParseFloat" : "Atoi",
+                 text_escape(s, 40, shown, sizeof shown),
                  range ? "value out of range" : "invalid syntax");
     }
     return fits;

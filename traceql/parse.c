@@ -88,7 +88,7 @@ static int parse_scalar(struct parser *p, int precedence_min, struct scalar **ou
     int rc = parser_enter(p);
     if (rc < 0)
         return rc;
-    struct scalar *lhs, *rhs;
+    struct scalar *lhs = NULL, *rhs;
     rc = parse_scalar_operand(p, &lhs);
     while (rc == 0) {
         enum traceql_op op = TRACEQL_OP_NONE;
@@ -121,8 +121,8 @@ static int parse_scalar_filter(struct parser *p, bool in_group, struct stage *ou
     if (rc < 0)
         return rc;
     enum traceql_op op;
-    bool compares = parse_precedence(parser_kind(p), &op) == PREC_COMPARE &&
-                    op != TRACEQL_OP_RE && op != TRACEQL_OP_NRE;
+    bool compares = parse_precedence(parser_kind(p), &op) == PREC_COMPARE && op != TRACEQL_OP_RE &&
+                    op != TRACEQL_OP_NRE;
     if (!compares && in_group && parser_kind(p) == TOKEN_CLOSE_PAREN)
         return err_set(p->err, ERR_INVALID, "scalar filter lhs of type (%%v) not yet supported");
     if (!compares)
@@ -300,7 +300,7 @@ static int parse_group_pipeline(struct parser *p, struct stage first, struct spa
  * none, with the parser where it was and *failed_at where the attempt ended. */
 static int try_scalar_filter(struct parser *p, struct stage *out, uint32_t *failed_at)
 {
-    struct err *err = p->err, ignored;
+    struct err *err = p->err, ignored = {0};
     uint32_t at = p->at, nesting = p->nesting;
     p->err = &ignored;
     int rc = parse_scalar_filter(p, false, out);
@@ -396,7 +396,7 @@ static int parse_chain(struct parser *p, int precedence_min, enum mode mode, str
     int rc = parser_enter(p);
     if (rc < 0)
         return rc;
-    struct spanset *lhs, *rhs;
+    struct spanset *lhs = NULL, *rhs;
     rc = parse_spanset_operand(p, mode, &lhs, is_group);
     if (mode == MODE_ANY)
         mode = *is_group ? MODE_GROUPS : MODE_EXPR;
@@ -479,10 +479,9 @@ static int parse_compare(struct parser *p, struct metrics_fn *m)
 
 static int parse_metrics(struct parser *p, struct metrics_fn *m)
 {
-    static const enum metrics_kind of_token[] = {METRICS_RATE,     METRICS_COUNT,
-                                                 METRICS_MIN,      METRICS_MAX,
-                                                 METRICS_AVG,      METRICS_QUANTILE,
-                                                 METRICS_HISTOGRAM, METRICS_COMPARE};
+    static const enum metrics_kind of_token[] = {
+        METRICS_RATE, METRICS_COUNT,    METRICS_MIN,       METRICS_MAX,
+        METRICS_AVG,  METRICS_QUANTILE, METRICS_HISTOGRAM, METRICS_COMPARE};
     m->kind = of_token[parser_kind(p) - TOKEN_RATE];
     parser_next(p);
     int rc = parser_expect(p, TOKEN_OPEN_PAREN);

@@ -9,9 +9,12 @@
 static void token_describe(const struct token *t, char *out, size_t size)
 {
     static const char *const scopes[] = {
-        [EXPR_SCOPE_NONE] = ".",          [EXPR_SCOPE_SPAN] = "span.",
-        [EXPR_SCOPE_RESOURCE] = "resource.", [EXPR_SCOPE_EVENT] = "event.",
-        [EXPR_SCOPE_LINK] = "link.",      [EXPR_SCOPE_INSTRUMENTATION] = "instrumentation.",
+        [EXPR_SCOPE_NONE] = ".",
+        [EXPR_SCOPE_SPAN] = "span.",
+        [EXPR_SCOPE_RESOURCE] = "resource.",
+        [EXPR_SCOPE_EVENT] = "event.",
+        [EXPR_SCOPE_LINK] = "link.",
+        [EXPR_SCOPE_INSTRUMENTATION] = "instrumentation.",
     };
     const char *text = token_text((enum token_kind)t->kind);
     if (t->kind == TOKEN_ATTR)
@@ -191,14 +194,14 @@ int parse_precedence(enum token_kind kind, enum traceql_op *op)
         enum traceql_op op;
         int precedence;
     } table[] = {
-        {TOKEN_AND, TRACEQL_OP_AND, PREC_LOGIC},  {TOKEN_OR, TRACEQL_OP_OR, PREC_LOGIC},
-        {TOKEN_EQ, TRACEQL_OP_EQ, PREC_COMPARE},  {TOKEN_NE, TRACEQL_OP_NE, PREC_COMPARE},
-        {TOKEN_LT, TRACEQL_OP_LT, PREC_COMPARE},  {TOKEN_LE, TRACEQL_OP_LE, PREC_COMPARE},
-        {TOKEN_GT, TRACEQL_OP_GT, PREC_COMPARE},  {TOKEN_GE, TRACEQL_OP_GE, PREC_COMPARE},
-        {TOKEN_RE, TRACEQL_OP_RE, PREC_COMPARE},  {TOKEN_NRE, TRACEQL_OP_NRE, PREC_COMPARE},
-        {TOKEN_ADD, TRACEQL_OP_ADD, PREC_ADD},    {TOKEN_SUB, TRACEQL_OP_SUB, PREC_ADD},
-        {TOKEN_MUL, TRACEQL_OP_MUL, PREC_MUL},    {TOKEN_DIV, TRACEQL_OP_DIV, PREC_MUL},
-        {TOKEN_MOD, TRACEQL_OP_MOD, PREC_MUL},    {TOKEN_POW, TRACEQL_OP_POW, PREC_POW},
+        {TOKEN_AND, TRACEQL_OP_AND, PREC_LOGIC}, {TOKEN_OR, TRACEQL_OP_OR, PREC_LOGIC},
+        {TOKEN_EQ, TRACEQL_OP_EQ, PREC_COMPARE}, {TOKEN_NE, TRACEQL_OP_NE, PREC_COMPARE},
+        {TOKEN_LT, TRACEQL_OP_LT, PREC_COMPARE}, {TOKEN_LE, TRACEQL_OP_LE, PREC_COMPARE},
+        {TOKEN_GT, TRACEQL_OP_GT, PREC_COMPARE}, {TOKEN_GE, TRACEQL_OP_GE, PREC_COMPARE},
+        {TOKEN_RE, TRACEQL_OP_RE, PREC_COMPARE}, {TOKEN_NRE, TRACEQL_OP_NRE, PREC_COMPARE},
+        {TOKEN_ADD, TRACEQL_OP_ADD, PREC_ADD},   {TOKEN_SUB, TRACEQL_OP_SUB, PREC_ADD},
+        {TOKEN_MUL, TRACEQL_OP_MUL, PREC_MUL},   {TOKEN_DIV, TRACEQL_OP_DIV, PREC_MUL},
+        {TOKEN_MOD, TRACEQL_OP_MOD, PREC_MUL},   {TOKEN_POW, TRACEQL_OP_POW, PREC_POW},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (table[i].kind == kind) {
@@ -237,7 +240,7 @@ static int parse_binary(struct parser *p, int precedence_min, struct expr **out)
     int rc = parser_enter(p);
     if (rc < 0)
         return rc;
-    struct expr *lhs, *rhs;
+    struct expr *lhs = NULL, *rhs;
     rc = parse_unary(p, &lhs);
     while (rc == 0) {
         enum traceql_op op = TRACEQL_OP_NONE;

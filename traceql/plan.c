@@ -227,8 +227,8 @@ static bool compare_step(const struct expr *e, struct step *out)
         return false;
     bool attr_left = l->kind == EXPR_ATTR && r->kind == EXPR_LITERAL;
     bool attr_right = l->kind == EXPR_LITERAL && r->kind == EXPR_ATTR;
-    if (!attr_left && (!attr_right || l->type == TRACEQL_NIL || e->op == TRACEQL_OP_NE ||
-                       is_regex(e->op)))
+    if (!attr_left &&
+        (!attr_right || l->type == TRACEQL_NIL || e->op == TRACEQL_OP_NE || is_regex(e->op)))
         return false;
     *out = (struct step){.kind = STEP_COMPARE,
                          .op = attr_left ? e->op : mirror(e->op),
@@ -376,8 +376,8 @@ static int make_plan(struct planner *p, struct traceql_query *q)
         return rc;
     count_names(p);
     for (const struct stage *s = q->pipeline->first; s; s = s->next)
-        p->plan->nothing = p->plan->nothing ||
-                           (s->kind == STAGE_SPANSET && never_matches(s->spanset));
+        p->plan->nothing =
+            p->plan->nothing || (s->kind == STAGE_SPANSET && never_matches(s->spanset));
     rc = plan_pipeline(p, q->pipeline);
     rc = rc < 0 ? rc : add_condition_patterns(p);
     return rc < 0 ? rc : keep(p);

@@ -38,8 +38,8 @@ struct plan {
     uint32_t field_count;
     struct traceql_condition *conditions;
     uint32_t condition_count;
-    bool all;              /* every condition must hold for a span to be looked at */
-    bool nothing;          /* every filter is `false` */
+    bool all;                       /* every condition must hold for a span to be looked at */
+    bool nothing;                   /* every filter is `false` */
     uint32_t names[TRACEQL_LEVELS]; /* distinct names among the conditions of a level */
     struct program *programs;       /* of the filters, in the order of the text */
     uint32_t program_count;
@@ -67,8 +67,7 @@ struct wants {
     uint32_t count, cap;
     bool all;
 };
-ERR_MUST_CHECK int wants_collect(const struct traceql_query *q, struct wants *out,
-                                 struct err *err);
+ERR_MUST_CHECK int wants_collect(const struct traceql_query *q, struct wants *out, struct err *err);
 void wants_clear(struct wants *w);
 
 #endif

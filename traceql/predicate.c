@@ -23,7 +23,7 @@ uint8_t *scratch_zeroed(struct scratch *s, enum scratch_slot slot, size_t n)
 /* `value` is an expression in i. */
 #define LOOP(value, operator)                                                                      \
     for (uint32_t i = 0; i < count; i++) {                                                         \
-        out[i] |= (uint8_t)((value)operator x);                                                    \
+        out[i] |= (uint8_t)((value) operator x);                                                   \
     }                                                                                              \
     break
 
@@ -213,8 +213,7 @@ bool id_parse(enum traceql_intrinsic i, struct slice text, struct id_literal *ou
     return true;
 }
 
-void id_apply(const struct id_literal *id, bool equal, const struct traceql_values *v,
-              uint8_t *out)
+void id_apply(const struct id_literal *id, bool equal, const struct traceql_values *v, uint8_t *out)
 {
     struct slice want = slice_of(id->bytes, id->len);
     for (uint32_t i = 0; i < v->count; i++) {

@@ -10,7 +10,14 @@
 
 /* Byte vectors that steps use one after the other, so that a long query needs no more memory than a
  * short one. */
-enum scratch_slot { SCRATCH_DICT, SCRATCH_HOLDS, SCRATCH_TRUTH, SCRATCH_FOUND, SCRATCH_DONE, SCRATCHES };
+enum scratch_slot {
+    SCRATCH_DICT,
+    SCRATCH_HOLDS,
+    SCRATCH_TRUTH,
+    SCRATCH_FOUND,
+    SCRATCH_DONE,
+    SCRATCHES
+};
 struct scratch {
     struct arena *arena;
     uint8_t *at[SCRATCHES];
@@ -25,7 +32,8 @@ struct predicate {
     struct regex *re; /* of =~ and !~ */
     /* Durations are ordered as doubles by the engine, as integers by storage. */
     bool as_double;
-    enum traceql_intrinsic id; /* one of the id intrinsics: values are raw bytes, compared as text */
+    enum traceql_intrinsic
+        id; /* one of the id intrinsics: values are raw bytes, compared as text */
 };
 
 /* out[i] |= value i satisfies p. Values whose type the literal does not fit satisfy nothing. Uses

@@ -1,6 +1,7 @@
 /* The tree as text, in two forms. Canonical text is Tempo's own: it is the key of grouping and
- * aggregate attributes, of metrics labels, and it stands in messages; it loses things (`{ .a = 5.0 }`
- * prints as `{ .a = 5 }`, names and strings are not quoted). Exact text parses to the same tree. */
+ * aggregate attributes, of metrics labels, and it stands in messages; it loses things (`{ .a = 5.0
+ * }` prints as `{ .a = 5 }`, names and strings are not quoted). Exact text parses to the same tree.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,12 +10,12 @@
 #include "traceql/ast.h"
 
 static const char *const op_texts[] = {
-    [TRACEQL_OP_NONE] = "",  [TRACEQL_OP_ADD] = "+",  [TRACEQL_OP_SUB] = "-",
-    [TRACEQL_OP_MUL] = "*",  [TRACEQL_OP_DIV] = "/",  [TRACEQL_OP_MOD] = "%",
-    [TRACEQL_OP_POW] = "^",  [TRACEQL_OP_EQ] = "=",   [TRACEQL_OP_NE] = "!=",
-    [TRACEQL_OP_LT] = "<",   [TRACEQL_OP_LE] = "<=",  [TRACEQL_OP_GT] = ">",
-    [TRACEQL_OP_GE] = ">=",  [TRACEQL_OP_RE] = "=~",  [TRACEQL_OP_NRE] = "!~",
-    [TRACEQL_OP_AND] = "&&", [TRACEQL_OP_OR] = "||",  [TRACEQL_OP_NOT] = "!",
+    [TRACEQL_OP_NONE] = "",  [TRACEQL_OP_ADD] = "+", [TRACEQL_OP_SUB] = "-",
+    [TRACEQL_OP_MUL] = "*",  [TRACEQL_OP_DIV] = "/", [TRACEQL_OP_MOD] = "%",
+    [TRACEQL_OP_POW] = "^",  [TRACEQL_OP_EQ] = "=",  [TRACEQL_OP_NE] = "!=",
+    [TRACEQL_OP_LT] = "<",   [TRACEQL_OP_LE] = "<=", [TRACEQL_OP_GT] = ">",
+    [TRACEQL_OP_GE] = ">=",  [TRACEQL_OP_RE] = "=~", [TRACEQL_OP_NRE] = "!~",
+    [TRACEQL_OP_AND] = "&&", [TRACEQL_OP_OR] = "||", [TRACEQL_OP_NOT] = "!",
     [TRACEQL_OP_NEG] = "-",
 };
 
@@ -162,9 +163,12 @@ int traceql_value_print(const struct traceql_value *v, struct buf *out)
 static int print_attr(const struct expr_attr *a, bool exact, struct buf *out)
 {
     static const char *const scopes[] = {
-        [EXPR_SCOPE_NONE] = ".",          [EXPR_SCOPE_SPAN] = "span.",
-        [EXPR_SCOPE_RESOURCE] = "resource.", [EXPR_SCOPE_EVENT] = "event.",
-        [EXPR_SCOPE_LINK] = "link.",      [EXPR_SCOPE_INSTRUMENTATION] = "instrumentation.",
+        [EXPR_SCOPE_NONE] = ".",
+        [EXPR_SCOPE_SPAN] = "span.",
+        [EXPR_SCOPE_RESOURCE] = "resource.",
+        [EXPR_SCOPE_EVENT] = "event.",
+        [EXPR_SCOPE_LINK] = "link.",
+        [EXPR_SCOPE_INSTRUMENTATION] = "instrumentation.",
     };
     if (a->intrinsic != TRACEQL_ATTRIBUTE)
         return buf_str(out, intrinsics[a->intrinsic].text);
@@ -192,8 +196,8 @@ static bool literal_negative(const struct traceql_value *v)
  * `-(5 ^ x)`, so exact text puts them around negative literals as well. */
 static int print_operand(const struct expr *e, bool exact, struct buf *out)
 {
-    bool bare = e->kind == EXPR_ATTR || (e->kind == EXPR_LITERAL &&
-                                         !(exact && literal_negative(&e->literal)));
+    bool bare = e->kind == EXPR_ATTR ||
+                (e->kind == EXPR_LITERAL && !(exact && literal_negative(&e->literal)));
     if (bare)
         return expr_print(e, exact, out);
     int rc = buf_u8(out, '(');
@@ -375,8 +379,8 @@ static int print_compare(const struct metrics_fn *m, bool exact, struct buf *out
         return rc < 0 ? rc : buf_u8(out, '}'); /* so it is */
     rc = rc < 0 ? rc : buf_printf(out, ", %lld", (long long)m->top);
     if (m->start_ns || m->end_ns)
-        rc = rc < 0 ? rc : buf_printf(out, ", %lld, %lld", (long long)m->start_ns,
-                                      (long long)m->end_ns);
+        rc = rc < 0 ? rc
+                    : buf_printf(out, ", %lld, %lld", (long long)m->start_ns, (long long)m->end_ns);
     return rc < 0 ? rc : buf_u8(out, ')');
 }
 

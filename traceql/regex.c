@@ -108,10 +108,10 @@ static bool choose_way(struct regex *re, struct slice pattern)
     bool any = l->any_before || l->any_after;
     if (any && slice_find(l->list[0], '\n') < l->list[0].len)
         return false;
-    re->way = !any                             ? REGEX_EXACT
-              : l->any_before && l->any_after  ? REGEX_CONTAINS
-              : l->any_after                   ? REGEX_PREFIX
-                                               : REGEX_SUFFIX;
+    re->way = !any                            ? REGEX_EXACT
+              : l->any_before && l->any_after ? REGEX_CONTAINS
+              : l->any_after                  ? REGEX_PREFIX
+                                              : REGEX_SUFFIX;
     return true;
 }
 
@@ -230,11 +230,11 @@ static bool match_literals(const struct regex *re, struct slice value)
         }
         return false;
     }
-    bool found = re->way == REGEX_PREFIX   ? slice_starts(value, lit)
-                 : re->way == REGEX_SUFFIX ? slice_ends(value, lit)
-                                           : lit.len == 0 || (value.len >= lit.len &&
-                                                              memmem(value.ptr, value.len, lit.ptr,
-                                                                     lit.len) != NULL);
+    bool found = re->way == REGEX_PREFIX ? slice_starts(value, lit)
+                 : re->way == REGEX_SUFFIX
+                     ? slice_ends(value, lit)
+                     : lit.len == 0 || (value.len >= lit.len &&
+                                        memmem(value.ptr, value.len, lit.ptr, lit.len) != NULL);
     return found && slice_find(value, '\n') == value.len;
 }
 

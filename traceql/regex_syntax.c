@@ -2,8 +2,8 @@
  *
  * Everything is spelled out on the way, so that PCRE2's own reading of a character can never
  * matter: literals become escapes, classes become lists of code points, groups lose their names and
- * capture nothing. What RE2 lacks has no branch here and is refused as an unknown escape, an unknown
- * kind of group or a stacked repetition. */
+ * capture nothing. What RE2 lacks has no branch here and is refused as an unknown escape, an
+ * unknown kind of group or a stacked repetition. */
 #include "traceql/regex_syntax.h"
 
 #include <stdio.h>
@@ -218,8 +218,7 @@ static int posix_class(struct reader *r)
     r->at = end + 2;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (slice_eq(name, slice_cstr(names[i])))
-            return no_memory(
-                r, buf_printf(r->out, "[:%s%s:]", negated ? "^" : "", names[i]));
+            return no_memory(r, buf_printf(r->out, "[:%s%s:]", negated ? "^" : "", names[i]));
     }
     return refuse(r, "invalid character class range", from, r->at);
 }
@@ -405,11 +404,10 @@ static int repetition(struct reader *r, unsigned *repeat)
     for (;;) {
         int c = peek(r, 0), least = 0, most = 0;
         size_t bytes = 1, start = r->at;
-        if (c == '{' ? !repeat_bounds(r, &bytes, &least, &most)
-                     : c != '*' && c != '+' && c != '?')
+        if (c == '{' ? !repeat_bounds(r, &bytes, &least, &most) : c != '*' && c != '+' && c != '?')
             return 0;
-        if (c == '{' && (least > TRACEQL_LIMIT_REGEX_REPEAT ||
-                         most > TRACEQL_LIMIT_REGEX_REPEAT || (most >= 0 && most < least)))
+        if (c == '{' && (least > TRACEQL_LIMIT_REGEX_REPEAT || most > TRACEQL_LIMIT_REGEX_REPEAT ||
+                         (most >= 0 && most < least)))
             return refuse(r, "invalid repeat count", start, start + bytes);
         r->at += bytes;
         bool lazy = take(r, '?');

@@ -68,8 +68,7 @@ void seen_occurrence(const struct visible *f, uint32_t occurrence, struct seen *
         if (count == 1)
             out->scalar = element_value(f, v, only, NULL);
         if (count > 1)
-            *out = (struct seen){
-                .array = v, .mask = f->values[kind], .first = first, .end = end};
+            *out = (struct seen){.array = v, .mask = f->values[kind], .first = first, .end = end};
         if (count)
             return;
     }
@@ -248,8 +247,8 @@ int row_type_error(const struct expr *e, const struct seen *operand, struct err 
     buf_init(&text, 256);
     int rc = expr_print(e, false, &text);
     err_set(err, ERR_INVALID, "expression (%.*s%s) expected a %s, but got %s",
-            (int)utf8_prefix(buf_view(&text), text.len), text.ptr ? (const char *)text.ptr : "", rc < 0 ? "…" : "",
-            e->op == TRACEQL_OP_NOT ? "boolean" : "numeric", type_name(operand));
+            (int)utf8_prefix(buf_view(&text), text.len), text.ptr ? (const char *)text.ptr : "",
+            rc < 0 ? "…" : "", e->op == TRACEQL_OP_NOT ? "boolean" : "numeric", type_name(operand));
     buf_clear(&text);
     return ERR_INVALID;
 }

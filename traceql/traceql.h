@@ -195,10 +195,10 @@ struct traceql_batch {
                                       * field is on their level */
     /* Per span. Spans of a trace stand together: span_trace is ascending. */
     const uint32_t *span_trace;
-    const uint32_t *span_resource; /* may be NULL when no field is on that level */
-    const uint32_t *span_scope;    /* the same */
-    const uint32_t *event_span;    /* per event, ascending; the same */
-    const uint32_t *link_span;     /* per link, ascending; the same */
+    const uint32_t *span_resource;      /* may be NULL when no field is on that level */
+    const uint32_t *span_scope;         /* the same */
+    const uint32_t *event_span;         /* per event, ascending; the same */
+    const uint32_t *link_span;          /* per link, ascending; the same */
     const struct traceql_input *inputs; /* traceql_field_count of them */
 };
 
@@ -229,8 +229,7 @@ struct traceql_result {
  * ERR_INVALID: the query meets data it cannot be applied to ("expression (!span.a) expected a
  * boolean, but got TypeNil"); Tempo answers 500 with that text. Other codes as above. */
 ERR_MUST_CHECK int traceql_eval_batch(struct traceql_eval *e, const struct traceql_batch *batch,
-                                      struct arena *a, struct traceql_result *out,
-                                      struct err *err);
+                                      struct arena *a, struct traceql_result *out, struct err *err);
 
 /* Calls fn for each (key, value) that a search result shows for the span, keys without scope; the
  * same key may come once per level. count > 1: an array, all elements of one type. A negative

@@ -1,4 +1,5 @@
-/* Limits of the query language. Hit: the query is refused (HTTP 400) with the number in the text. */
+/* Limits of the query language. Hit: the query is refused (HTTP 400) with the number in the text.
+ */
 #ifndef TRACEQL_TRACEQL_LIMITS_H
 #define TRACEQL_TRACEQL_LIMITS_H
 

@@ -40,8 +40,8 @@ static bool same_question(const struct step *s, const struct filter *f)
     int64_t x = s->literal.i64;
     bool exact = (s->literal.type != TRACEQL_INT && s->literal.type != TRACEQL_DURATION) ||
                  (x < INT64_C(1) << 53 && x > -(INT64_C(1) << 53));
-    return f && !f->is_id && exact && f->predicate.op == s->op &&
-           f->condition->op == s->op && value_same(&f->condition->literal, &s->literal);
+    return f && !f->is_id && exact && f->predicate.op == s->op && f->condition->op == s->op &&
+           value_same(&f->condition->literal, &s->literal);
 }
 
 /* Per value: does it fulfil the step? type is what the engine takes the values for; shown are the
@@ -57,8 +57,7 @@ static int values_hold(struct traceql_view *v, const struct step *s,
     if (!not_nil(s) && (!traceql_types_match(type, literal) || !traceql_op_defined(s->op, type) ||
                         !traceql_op_defined(s->op, literal)))
         return 0;
-    *out = same_question(s, by) ? shown
-                                : scratch_zeroed(&v->scratch, SCRATCH_HOLDS, values->count);
+    *out = same_question(s, by) ? shown : scratch_zeroed(&v->scratch, SCRATCH_HOLDS, values->count);
     if (!*out)
         return arena_full(v, err);
     if (*out == shown)

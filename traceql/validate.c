@@ -128,8 +128,9 @@ static int validate_scalar(const struct scalar *s, struct err *err)
             rc = refuse(err, "aggregate field expressions must resolve to a number type: ",
                         print_scalar_node, s, "");
         if (rc == 0 && !s->arg->references_span)
-            rc = refuse(err, "aggregate field expressions must reference the span: ",
-                        print_scalar_node, s, "");
+            rc = refuse(err,
+                        "aggregate field expressions must reference the span: ", print_scalar_node,
+                        s, "");
     } else if (s->kind == SCALAR_BINARY) {
         rc = validate_scalar(s->lhs, err);
         rc = rc < 0 ? rc : validate_scalar(s->rhs, err);
@@ -156,8 +157,8 @@ static int validate_by(const struct stage *s, struct err *err)
 {
     int rc = validate_expr(s->by, err);
     if (rc == 0 && !s->by->references_span)
-        rc = refuse(err, "grouping field expressions must reference the span: by(",
-                    print_expr_node, s->by, ")");
+        rc = refuse(err, "grouping field expressions must reference the span: by(", print_expr_node,
+                    s->by, ")");
     return rc;
 }
 
@@ -215,10 +216,9 @@ static int validate_metrics(const struct metrics_fn *m, struct err *err)
 {
     if (m->kind == METRICS_COMPARE)
         return validate_compare(m, err);
-    uint32_t by_max = m->kind == METRICS_AVG || m->kind == METRICS_QUANTILE ||
-                              m->kind == METRICS_HISTOGRAM
-                          ? 4
-                          : 5;
+    uint32_t by_max =
+        m->kind == METRICS_AVG || m->kind == METRICS_QUANTILE || m->kind == METRICS_HISTOGRAM ? 4
+                                                                                              : 5;
     if (m->by_count > by_max)
         return err_set(err, ERR_INVALID, "metrics group by %u values not yet supported",
                        (unsigned)m->by_count);

@@ -136,8 +136,7 @@ static bool values_equal(const struct traceql_value *l, const struct traceql_val
     }
 }
 
-bool value_compare(enum traceql_op op, const struct traceql_value *l,
-                   const struct traceql_value *r)
+bool value_compare(enum traceql_op op, const struct traceql_value *l, const struct traceql_value *r)
 {
     if (op == TRACEQL_OP_EQ || op == TRACEQL_OP_NE)
         return values_equal(l, r) == (op == TRACEQL_OP_EQ);

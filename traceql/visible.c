@@ -66,8 +66,7 @@ static bool reads_column(const struct traceql_view *v, const struct traceql_cond
     const struct visible *f = &v->fields[c->field];
     if (f->field->intrinsic != TRACEQL_ATTRIBUTE)
         return true;
-    return f->in->has_column &&
-           (c->op == TRACEQL_OP_NONE || c->literal.type == f->in->column.type);
+    return f->in->has_column && (c->op == TRACEQL_OP_NONE || c->literal.type == f->in->column.type);
 }
 
 static bool reads_generic(const struct traceql_view *v, uint32_t field)
@@ -328,8 +327,7 @@ static int count_nested_set(struct traceql_view *v, uint32_t *names, struct err 
         if (!numbered && !(numbered = bytes_of(v, spans, 0)))
             return arena_full(v, err);
         for (uint32_t k = 0; k < f->in->column.count; k++)
-            numbered[owner_at(f->in->column.owner, k)] |=
-                f->column[k] && f->in->column.i64[k] != 0;
+            numbered[owner_at(f->in->column.owner, k)] |= f->column[k] && f->in->column.i64[k] != 0;
     }
     for (uint32_t i = 0; numbered && i < spans; i++)
         names[i] += numbered[i];
@@ -408,8 +406,7 @@ static void and_level(struct traceql_view *v, enum traceql_level level, const ui
 static int and_below(struct traceql_view *v, enum traceql_level level, const uint8_t *ok,
                      struct err *err)
 {
-    const uint32_t *map =
-        level == TRACEQL_LEVEL_EVENT ? v->batch->event_span : v->batch->link_span;
+    const uint32_t *map = level == TRACEQL_LEVEL_EVENT ? v->batch->event_span : v->batch->link_span;
     uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
     uint8_t *any = bytes_of(v, spans, 0);
     if (!any)
@@ -423,8 +420,8 @@ static int and_below(struct traceql_view *v, enum traceql_level level, const uin
 static int require_all(struct traceql_view *v, struct err *err)
 {
     /* Events and links first: what they hide does not count for their spans. */
-    static const enum traceql_level order[] = {TRACEQL_LEVEL_EVENT, TRACEQL_LEVEL_LINK,
-                                               TRACEQL_LEVEL_SPAN,  TRACEQL_LEVEL_SCOPE,
+    static const enum traceql_level order[] = {TRACEQL_LEVEL_EVENT,    TRACEQL_LEVEL_LINK,
+                                               TRACEQL_LEVEL_SPAN,     TRACEQL_LEVEL_SCOPE,
                                                TRACEQL_LEVEL_RESOURCE, TRACEQL_LEVEL_TRACE};
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
         uint8_t *ok;
@@ -524,8 +521,8 @@ static int view_init(struct traceql_view *v, struct err *err)
         f->field = &plan->fields[i];
         f->in = &v->batch->inputs[i];
         f->type = column_type(f->field, f->in);
-        f->holder_level = f->field->level > TRACEQL_LEVEL_SPAN ? TRACEQL_LEVEL_SPAN
-                                                               : f->field->level;
+        f->holder_level =
+            f->field->level > TRACEQL_LEVEL_SPAN ? TRACEQL_LEVEL_SPAN : f->field->level;
         if (f->field->level == TRACEQL_LEVEL_EVENT)
             f->holder_map = v->batch->event_span;
         if (f->field->level == TRACEQL_LEVEL_LINK)

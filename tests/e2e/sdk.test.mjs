@@ -46,7 +46,7 @@ function questions(services) {
     {
       q: '{ status = error } && { name = "dequeue" }', // both in one trace, the spans of both
       spans: (s) => is.failed(s) || s.name === 'dequeue',
-      shown: (s) => [['status', is.failed(s) ? 'error' : 'unset']],
+      shown: (s) => (is.failed(s) ? [['status', 'error']] : []), // where the condition held
       named: true,
     },
     {
@@ -57,6 +57,9 @@ function questions(services) {
     },
   ];
 }
+
+const attributes = (pairs) =>
+  pairs.length ? { attributes: pairs.map(([key, stringValue]) => ({ key, value: { stringValue } })) } : {};
 
 function expectedOf(question, traces) {
   const out = [];
@@ -75,9 +78,7 @@ function expectedOf(question, traces) {
         startTimeUnixNano: s.startTimeUnixNano,
         ...(durationOf(s) && { durationNanos: String(durationOf(s)) }),
         ...(question.named && { name: s.name }),
-        ...(question.shown && {
-          attributes: question.shown(s).map(([key, stringValue]) => ({ key, value: { stringValue } })),
-        }),
+        ...attributes(question.shown?.(s) ?? []),
       }))),
     };
     out.push({

@@ -4,6 +4,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -19,12 +22,14 @@ struct connection {
     struct fake_s3 *server;
     pthread_t thread;
     int fd;
+    SSL *ssl; /* NULL: plain */
 };
 
 struct fake_s3 {
     fake_s3_fn *fn;
     void *ctx;
     int listen_fd;
+    SSL_CTX *tls; /* NULL: plain */
     char url[64];
     pthread_t thread;
     pthread_mutex_t mu;
@@ -67,10 +72,11 @@ struct slice fake_s3_header(const struct fake_s3_request *req, const char *name)
     return slice_of(NULL, 0);
 }
 
-static bool send_all(int fd, const void *data, size_t n)
+static bool send_all(struct connection *c, const void *data, size_t n)
 {
     for (const char *p = data; n;) {
-        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
+        ssize_t sent = c->ssl ? SSL_write(c->ssl, p, n > 1 << 20 ? 1 << 20 : (int)n)
+                              : send(c->fd, p, n, MSG_NOSIGNAL);
         if (sent <= 0)
             return false;
         p += sent;
@@ -79,11 +85,12 @@ static bool send_all(int fd, const void *data, size_t n)
     return true;
 }
 
-static bool recv_some(int fd, struct buf *b)
+static bool recv_some(struct connection *c, struct buf *b)
 {
     if (buf_reserve(b, 65536) < 0)
         return false;
-    ssize_t n = recv(fd, b->ptr + b->len, 65536, 0);
+    uint8_t *to = b->ptr + b->len;
+    ssize_t n = c->ssl ? SSL_read(c->ssl, to, 65536) : recv(c->fd, to, 65536, 0);
     if (n <= 0)
         return false;
     b->len += (size_t)n;
@@ -97,11 +104,11 @@ static size_t head_end(const struct buf *b)
 }
 
 /* NULL when the connection ends. in keeps what came after the request. */
-static struct fake_s3_request *read_request(int fd, struct buf *in)
+static struct fake_s3_request *read_request(struct connection *c, struct buf *in)
 {
     size_t head;
     while (!(head = head_end(in))) {
-        if (!recv_some(fd, in))
+        if (!recv_some(c, in))
             return NULL;
     }
     struct fake_s3_request *r = calloc(1, sizeof *r);
@@ -115,9 +122,9 @@ static struct fake_s3_request *read_request(int fd, struct buf *in)
     struct slice length = fake_s3_header(r, "Content-Length");
     size_t want = length.len ? strtoull((const char *)length.ptr, NULL, 10) : 0;
     if (fake_s3_header(r, "Expect").len)
-        send_all(fd, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        send_all(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     while (in->len - head < want) {
-        if (!recv_some(fd, in)) {
+        if (!recv_some(c, in)) {
             buf_clear(&r->head);
             free(r);
             return NULL;
@@ -129,22 +136,23 @@ static struct fake_s3_request *read_request(int fd, struct buf *in)
     return r;
 }
 
-static void wait_for_close(struct fake_s3 *f, int fd)
+static void wait_for_close(struct connection *c)
 {
-    char c;
-    while (!is_stopping(f) && recv(fd, &c, 1, 0) > 0)
+    char byte;
+    while (!is_stopping(c->server) && recv(c->fd, &byte, 1, 0) > 0)
         ;
 }
 
 /* False: close the connection. */
-static bool send_answer(int fd, const struct fake_s3_request *r, const struct fake_s3_answer *a)
+static bool send_answer(struct connection *c, const struct fake_s3_request *r,
+                        const struct fake_s3_answer *a)
 {
     if (a->delay_ms) {
         struct timespec ts = {a->delay_ms / 1000, (a->delay_ms % 1000) * 1000000L};
         nanosleep(&ts, NULL);
     }
     if (a->raw) {
-        send_all(fd, a->raw, strlen(a->raw));
+        send_all(c, a->raw, strlen(a->raw));
         return false;
     }
     if (!a->status)
@@ -158,7 +166,7 @@ static bool send_answer(int fd, const struct fake_s3_request *r, const struct fa
     buf_str(&out, "\r\n");
     bool body = strcmp(r->method, "HEAD") != 0;
     size_t n = a->cut && a->cut_at < a->body.len ? a->cut_at : a->body.len;
-    bool ok = send_all(fd, out.ptr, out.len) && (!body || send_all(fd, a->body.ptr, n));
+    bool ok = send_all(c, out.ptr, out.len) && (!body || send_all(c, a->body.ptr, n));
     buf_clear(&out);
     return ok && !a->cut && !a->no_length;
 }
@@ -169,8 +177,9 @@ static void *serve(void *ctx)
     struct fake_s3 *f = c->server;
     struct buf in;
     buf_init(&in, SIZE_MAX / 2);
-    for (bool go = true; go;) {
-        struct fake_s3_request *r = read_request(c->fd, &in);
+    bool go = !c->ssl || SSL_accept(c->ssl) == 1;
+    while (go) {
+        struct fake_s3_request *r = read_request(c, &in);
         if (!r)
             break;
         struct fake_s3_answer a = {.status = 200};
@@ -181,8 +190,8 @@ static void *serve(void *ctx)
         f->fn(f->ctx, r, f->request_count++, &a);
         pthread_mutex_unlock(&f->mu);
         if (a.hang)
-            wait_for_close(f, c->fd);
-        go = !a.hang && send_answer(c->fd, r, &a);
+            wait_for_close(c);
+        go = !a.hang && send_answer(c, r, &a);
     }
     buf_clear(&in);
     shutdown(c->fd, SHUT_RDWR); /* closed when the server stops: the number must not be reused */
@@ -204,6 +213,9 @@ static void *accept_all(void *ctx)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         c->server = f;
         c->fd = fd;
+        c->ssl = f->tls ? SSL_new(f->tls) : NULL;
+        if (c->ssl)
+            SSL_set_fd(c->ssl, fd);
         pthread_mutex_lock(&f->mu);
         if (f->connection_count == CONNECTIONS_MAX)
             die("too many connections");
@@ -215,23 +227,56 @@ static void *accept_all(void *ctx)
     return NULL;
 }
 
-struct fake_s3 *fake_s3_start(fake_s3_fn *fn, void *ctx)
+static SSL_CTX *make_tls(void)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = X509_new();
+    X509_NAME *name = X509_get_subject_name(cert);
+    X509_set_version(cert, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+    X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"127.0.0.1", -1, -1, 0);
+    X509_set_issuer_name(cert, name);
+    X509_set_pubkey(cert, key);
+    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
+    if (!X509_sign(cert, key, EVP_sha256()) || !tls || SSL_CTX_use_certificate(tls, cert) != 1 ||
+        SSL_CTX_use_PrivateKey(tls, key) != 1)
+        die("making a certificate");
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return tls;
+}
+
+static struct fake_s3 *start(fake_s3_fn *fn, void *ctx, SSL_CTX *tls)
 {
     struct fake_s3 *f = calloc(1, sizeof *f);
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof addr;
     f->fn = fn;
     f->ctx = ctx;
+    f->tls = tls;
     pthread_mutex_init(&f->mu, NULL);
     f->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (f->listen_fd < 0 || bind(f->listen_fd, (struct sockaddr *)&addr, sizeof addr) < 0 ||
         listen(f->listen_fd, 128) < 0 ||
         getsockname(f->listen_fd, (struct sockaddr *)&addr, &len) < 0)
         die("fake server");
-    snprintf(f->url, sizeof f->url, "http://127.0.0.1:%d", ntohs(addr.sin_port));
+    snprintf(f->url, sizeof f->url, "%s://127.0.0.1:%d", tls ? "https" : "http",
+             ntohs(addr.sin_port));
     if (pthread_create(&f->thread, NULL, accept_all, f))
         die("pthread_create");
     return f;
+}
+
+struct fake_s3 *fake_s3_start(fake_s3_fn *fn, void *ctx)
+{
+    return start(fn, ctx, NULL);
+}
+
+struct fake_s3 *fake_s3_start_tls(fake_s3_fn *fn, void *ctx)
+{
+    return start(fn, ctx, make_tls());
 }
 
 void fake_s3_stop(struct fake_s3 *f)
@@ -247,6 +292,7 @@ void fake_s3_stop(struct fake_s3 *f)
     for (unsigned i = 0; i < f->connection_count; i++) {
         shutdown(f->connections[i]->fd, SHUT_RDWR); /* accepted since */
         pthread_join(f->connections[i]->thread, NULL);
+        SSL_free(f->connections[i]->ssl);
         close(f->connections[i]->fd);
         free(f->connections[i]);
     }
@@ -256,6 +302,7 @@ void fake_s3_stop(struct fake_s3 *f)
         free(f->requests[i]);
     }
     close(f->listen_fd);
+    SSL_CTX_free(f->tls);
     pthread_mutex_destroy(&f->mu);
     free(f);
 }

@@ -37,10 +37,12 @@ typedef void(fake_s3_fn)(void *ctx, const struct fake_s3_request *req, unsigned 
 struct fake_s3;
 
 struct fake_s3 *fake_s3_start(fake_s3_fn *fn, void *ctx); /* fails the test when it cannot */
-void fake_s3_stop(struct fake_s3 *f);                     /* NULL is fine */
-const char *fake_s3_url(const struct fake_s3 *f);         /* "http://127.0.0.1:PORT" */
-unsigned fake_s3_count(struct fake_s3 *f);                /* requests so far */
-unsigned fake_s3_connections(struct fake_s3 *f);          /* accepted so far */
+/* The same over TLS, with a certificate that nobody has signed but itself. */
+struct fake_s3 *fake_s3_start_tls(fake_s3_fn *fn, void *ctx);
+void fake_s3_stop(struct fake_s3 *f);             /* NULL is fine */
+const char *fake_s3_url(const struct fake_s3 *f); /* "http(s)://127.0.0.1:PORT" */
+unsigned fake_s3_count(struct fake_s3 *f);        /* requests so far */
+unsigned fake_s3_connections(struct fake_s3 *f);  /* accepted so far */
 /* The index-th request. Good until stop. */
 const struct fake_s3_request *fake_s3_at(struct fake_s3 *f, unsigned index);
 /* Value of a request header, any case; NULL ptr when absent. */

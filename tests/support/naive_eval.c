@@ -147,10 +147,13 @@ static bool reduce_once(struct naive *n)
 
 static enum traceql_level level_of(const struct expr_attr *a)
 {
-    static const enum traceql_level of_scope[] = {
-        [EXPR_SCOPE_SPAN] = TRACEQL_LEVEL_SPAN,   [EXPR_SCOPE_RESOURCE] = TRACEQL_LEVEL_RESOURCE,
-        [EXPR_SCOPE_EVENT] = TRACEQL_LEVEL_EVENT, [EXPR_SCOPE_LINK] = TRACEQL_LEVEL_LINK,
-        [EXPR_SCOPE_INSTRUMENTATION] = TRACEQL_LEVEL_SCOPE, [EXPR_SCOPE_NONE] = TRACEQL_LEVEL_SPAN};
+    static const enum traceql_level of_scope[] = {[EXPR_SCOPE_SPAN] = TRACEQL_LEVEL_SPAN,
+                                                  [EXPR_SCOPE_RESOURCE] = TRACEQL_LEVEL_RESOURCE,
+                                                  [EXPR_SCOPE_EVENT] = TRACEQL_LEVEL_EVENT,
+                                                  [EXPR_SCOPE_LINK] = TRACEQL_LEVEL_LINK,
+                                                  [EXPR_SCOPE_INSTRUMENTATION] =
+                                                      TRACEQL_LEVEL_SCOPE,
+                                                  [EXPR_SCOPE_NONE] = TRACEQL_LEVEL_SPAN};
     return a->intrinsic ? traceql_intrinsic_level(a->intrinsic) : of_scope[a->scope];
 }
 
@@ -313,7 +316,8 @@ static struct many column_value(const struct naive *n, const struct condition *c
             }
         }
         *v = (struct traceql_value){.type = TRACEQL_STRING, .str = SLICE("")};
-        out.count = level == TRACEQL_LEVEL_RESOURCE && slice_eq(c->attr.name, SLICE("service.name"));
+        out.count =
+            level == TRACEQL_LEVEL_RESOURCE && slice_eq(c->attr.name, SLICE("service.name"));
         return out;
 #define TEXT(in, field)                                                                            \
     case in:                                                                                       \
@@ -398,9 +402,9 @@ static uint32_t distinct_names(const struct naive *n, enum traceql_level level)
     for (uint32_t i = 0; i < n->condition_count; i++) {
         bool again = !on_level(&n->conditions[i], level);
         for (uint32_t k = 0; k < i; k++)
-            again = again || (on_level(&n->conditions[k], level) &&
-                              slice_eq(name_of(&n->conditions[k].attr),
-                                       name_of(&n->conditions[i].attr)));
+            again = again ||
+                    (on_level(&n->conditions[k], level) &&
+                     slice_eq(name_of(&n->conditions[k].attr), name_of(&n->conditions[i].attr)));
         count += !again;
     }
     return count;

@@ -1,7 +1,7 @@
-/* A slow, obvious evaluator of TraceQL filters, for comparison with the real one, and the small span
- * tables both are asked about. It follows the language's description span by span with lists of
- * (attribute, value) entries; it shares the parser with the real one and nothing of its evaluation
- * but operators on two scalars. */
+/* A slow, obvious evaluator of TraceQL filters, for comparison with the real one, and the small
+ * span tables both are asked about. It follows the language's description span by span with lists
+ * of (attribute, value) entries; it shares the parser with the real one and nothing of its
+ * evaluation but operators on two scalars. */
 #ifndef TESTS_SUPPORT_NAIVE_EVAL_H
 #define TESTS_SUPPORT_NAIVE_EVAL_H
 
@@ -75,9 +75,9 @@ void model_batch(const struct model *m, const struct traceql_query *q, struct ar
 
 /* Values of a result in one line per pair, sorted: "key=`v`", arrays in brackets. */
 struct naive_result {
-    bool failed;    /* the query fails at run time */
-    bool *matched;  /* per span */
-    char **pairs;   /* per span: sorted lines; for matched spans */
+    bool failed;   /* the query fails at run time */
+    bool *matched; /* per span */
+    char **pairs;  /* per span: sorted lines; for matched spans */
 };
 
 /* q: filters, && and || between them, and pipes. The caller frees with naive_free. */

@@ -31,9 +31,9 @@ static void *need(void *p)
 static uint32_t element_count(const struct model *m, enum traceql_level level)
 {
     const uint32_t counts[TRACEQL_LEVELS] = {
-        [TRACEQL_LEVEL_TRACE] = m->trace_count,       [TRACEQL_LEVEL_RESOURCE] = m->resource_count,
-        [TRACEQL_LEVEL_SCOPE] = m->scope_count,       [TRACEQL_LEVEL_SPAN] = m->span_count,
-        [TRACEQL_LEVEL_EVENT] = m->event_count,       [TRACEQL_LEVEL_LINK] = m->link_count,
+        [TRACEQL_LEVEL_TRACE] = m->trace_count, [TRACEQL_LEVEL_RESOURCE] = m->resource_count,
+        [TRACEQL_LEVEL_SCOPE] = m->scope_count, [TRACEQL_LEVEL_SPAN] = m->span_count,
+        [TRACEQL_LEVEL_EVENT] = m->event_count, [TRACEQL_LEVEL_LINK] = m->link_count,
     };
     return counts[level];
 }
@@ -100,7 +100,8 @@ static void builder_add(struct builder *b, uint32_t owner, const struct traceql_
 
 /* dense: every element of the level has one value, so owner is left out. plain: strings without a
  * dictionary. */
-static struct traceql_values builder_done(struct builder *b, struct arena *a, bool dense, bool plain)
+static struct traceql_values builder_done(struct builder *b, struct arena *a, bool dense,
+                                          bool plain)
 {
     struct traceql_values v = b->v;
     v.owner = dense ? NULL : b->owner;

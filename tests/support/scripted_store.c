@@ -1,4 +1,5 @@
-/* The scripted store: counts calls, looks for a step, and else hands the call to the inner store. */
+/* The scripted store: counts calls, looks for a step, and else hands the call to the inner store.
+ */
 #include "tests/support/scripted_store.h"
 
 #include <assert.h>

@@ -162,9 +162,10 @@ function replace(value, key) {
 export const encode = (request) =>
   Buffer.from(ExportTraceServiceRequest.encode(ExportTraceServiceRequest.fromObject(replace(request))).finish());
 
-// Resolves once it is acknowledged; an answer other than 200 is an error with .status.
+// Resolves once it is acknowledged; an answer other than 200 is an error with .status. A body that
+// is text already goes as it is.
 export async function sendHttp(rubato, body, { json = false, gzip = false, tenant, agent } = {}) {
-  const plain = json ? Buffer.from(JSON.stringify(body)) : encode(body);
+  const plain = !json ? encode(body) : typeof body === 'string' ? body : JSON.stringify(body);
   const r = await request(rubato.otlpHttp, {
     method: 'POST',
     agent,

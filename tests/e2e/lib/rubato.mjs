@@ -5,6 +5,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { atExit } from './exit.mjs';
 import { request } from './http.mjs';
 import { final, until } from './wait.mjs';
 
@@ -14,14 +15,12 @@ export const program = (name) => path.join(build, 'bin', name);
 
 export function tempDir(name) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), `rubato-${name}-`));
-  process.on('exit', () => fs.rmSync(dir, { recursive: true, force: true }));
+  atExit(() => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
 const running = new Set();
-process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
-// The runner ends a file that hangs with SIGTERM; what it started must end too.
-for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(1));
+atExit(() => running.forEach((child) => child.kill('SIGKILL')));
 
 export function portIsFree(port, host = '127.0.0.1') {
   return new Promise((resolve) => {

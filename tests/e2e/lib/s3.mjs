@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { atExit } from './exit.mjs';
 import { request } from './http.mjs';
 
 const script = fileURLToPath(new URL('../../support/radosgw', import.meta.url));
@@ -32,7 +33,7 @@ async function startRadosgw() {
     execFileSync(script, ['stop', dir], { stdio: 'ignore' });
     fs.rmSync(dir, { recursive: true, force: true });
   };
-  process.on('exit', stop);
+  atExit(stop);
   const { stdout } = await promisify(execFile)(script, ['start', dir]);
   const said = Object.fromEntries(stdout.trim().split('\n').map((l) => l.split(/=(.*)/s, 2)));
   return {
@@ -87,6 +88,10 @@ export class Bucket {
 
   create() {
     return this.ask('PUT', '', { allow: [409] }); // 409: it is ours already
+  }
+
+  get(key) {
+    return this.ask('GET', key);
   }
 
   put(key, body) {

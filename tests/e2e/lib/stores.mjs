@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { atExit } from './exit.mjs';
 import { Bucket, s3Server } from './s3.mjs';
 
 function walk(dir, lead, out) {
@@ -22,11 +23,12 @@ function walk(dir, lead, out) {
 
 function localStore() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'rubato-store-'));
-  process.on('exit', () => fs.rmSync(dir, { recursive: true, force: true }));
+  atExit(() => fs.rmSync(dir, { recursive: true, force: true }));
   return {
     kind: 'local',
     config: { backend: 'local', local: { path: dir } },
     list: async (prefix = '') => walk(dir, '', []).filter((k) => k.startsWith(prefix)),
+    get: async (key) => fs.readFileSync(path.join(dir, key)),
     put: async (key, body) => {
       fs.mkdirSync(path.dirname(path.join(dir, key)), { recursive: true });
       fs.writeFileSync(path.join(dir, key), body);
@@ -59,6 +61,7 @@ async function s3Store({ prefix } = {}) {
       },
     },
     list: async (p = '') => (await bucket.list(under(p))).map((k) => (lead ? k.slice(lead.length + 1) : k)),
+    get: async (key) => (await bucket.get(under(key))).bytes,
     put: (key, body) => bucket.put(under(key), body),
   };
 }

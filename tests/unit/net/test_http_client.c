@@ -104,7 +104,8 @@ static void an_empty_body_has_length_zero(void **state)
     for (unsigned i = 0; i < 2; i++) {
         struct http_call call = call_to(&t, methods[i]);
         assert_int_equal(http_client_run(t.client, &call), 0);
-        assert_true(slice_eq(fake_s3_header(fake_s3_at(t.server, i), "Content-Length"), SLICE("0")));
+        assert_true(
+            slice_eq(fake_s3_header(fake_s3_at(t.server, i), "Content-Length"), SLICE("0")));
         http_call_clear(&call);
     }
     strike(&t);

@@ -107,7 +107,11 @@ static void assert_list(struct world *w, const char *prefix, const char *after, 
         fail_msg("list '%s': '%s' is too much", prefix, l.names.at[n]);
     listing_clear(&l);
 }
-#define NAMES(...) (const char *const[]){__VA_ARGS__, NULL}
+#define NAMES(...)                                                                                 \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
 #define NO_NAMES ((const char *const[]){NULL})
 
 /* ---- what holds ---- */
@@ -127,8 +131,11 @@ static void odd_keys_go_through_whole(void **state)
 {
     struct world *w = *state;
     static const char *const keys[] = {
-        "odd/a b", "odd/a!b", "odd/a%20b", "odd/a&b=c?d#e", "odd/a'b\"c", "odd/a+b", "odd/a<b>",
-        "odd/a\\b", "odd/a~b", "odd/z\xc3\xa9\xe1\x88\xb4\xf0\x9f\x8e\xb5",
+        "odd/a b",    "odd/a!b",
+        "odd/a%20b",  "odd/a&b=c?d#e",
+        "odd/a'b\"c", "odd/a+b",
+        "odd/a<b>",   "odd/a\\b",
+        "odd/a~b",    "odd/z\xc3\xa9\xe1\x88\xb4\xf0\x9f\x8e\xb5",
     };
     size_t n = sizeof keys / sizeof keys[0];
     const char *want[sizeof keys / sizeof keys[0] + 1] = {NULL};
@@ -151,8 +158,8 @@ static void bad_keys_are_refused_everywhere(void **state)
     char longest[LIMIT_KEY_BYTES + 2];
     memset(longest, 'k', sizeof longest - 1);
     longest[sizeof longest - 1] = 0;
-    const char *const keys[] = {"",     "/a",   "a/",      "a//b",  "a/./b",  "../a",
-                                "a/..", ".",    "a/\x01b", "\xff",  "a\xc3",  longest};
+    const char *const keys[] = {"",     "/a", "a/",      "a//b", "a/./b", "../a",
+                                "a/..", ".",  "a/\x01b", "\xff", "a\xc3", longest};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         struct objstore_info info;
         struct err why = {.msg = ""};
@@ -203,12 +210,18 @@ static void ranges_are_exact(void **state)
         uint64_t offset, bytes;
         const char *want;
     } cases[] = {
-        {OBJSTORE_WHOLE, 0, 0, "0123456789"},     {OBJSTORE_RANGE, 0, 1, "0"},
-        {OBJSTORE_RANGE, 3, 4, "3456"},           {OBJSTORE_RANGE, 9, 1, "9"},
-        {OBJSTORE_RANGE, 8, 100, "89"},           {OBJSTORE_RANGE, 0, 10, "0123456789"},
-        {OBJSTORE_RANGE, 10, 5, ""},              {OBJSTORE_RANGE, 1000, 5, ""},
-        {OBJSTORE_RANGE, 4, 0, ""},               {OBJSTORE_SUFFIX, 0, 3, "789"},
-        {OBJSTORE_SUFFIX, 0, 10, "0123456789"},   {OBJSTORE_SUFFIX, 0, 99, "0123456789"},
+        {OBJSTORE_WHOLE, 0, 0, "0123456789"},
+        {OBJSTORE_RANGE, 0, 1, "0"},
+        {OBJSTORE_RANGE, 3, 4, "3456"},
+        {OBJSTORE_RANGE, 9, 1, "9"},
+        {OBJSTORE_RANGE, 8, 100, "89"},
+        {OBJSTORE_RANGE, 0, 10, "0123456789"},
+        {OBJSTORE_RANGE, 10, 5, ""},
+        {OBJSTORE_RANGE, 1000, 5, ""},
+        {OBJSTORE_RANGE, 4, 0, ""},
+        {OBJSTORE_SUFFIX, 0, 3, "789"},
+        {OBJSTORE_SUFFIX, 0, 10, "0123456789"},
+        {OBJSTORE_SUFFIX, 0, 99, "0123456789"},
         {OBJSTORE_SUFFIX, 0, 0, ""},
     };
     size_t n = sizeof cases / sizeof cases[0];
@@ -268,8 +281,8 @@ static void one_failed_get_leaves_the_others_whole(void **state)
     assert_non_null(strstr(why.msg, "many/20"));
     for (int i = 0; i < 40; i++) {
         assert_int_equal(gets[i].rc, i == 20 ? ERR_NOTFOUND : i == 30 ? ERR_INVALID : 0);
-        assert_true(slice_eq(buf_view(&gets[i].out),
-                             i == 20 || i == 30 ? SLICE("") : text(keys[i])));
+        assert_true(
+            slice_eq(buf_view(&gets[i].out), i == 20 || i == 30 ? SLICE("") : text(keys[i])));
         buf_clear(&gets[i].out);
     }
 }
@@ -297,8 +310,8 @@ static void create_if_absent_keeps_the_first(void **state)
     struct slice key = SLICE("lease/7");
     struct err why;
     OK(objstore_put(w->store, key, SLICE("mine"), OBJSTORE_IF_ABSENT, soon(), err));
-    assert_int_equal(
-        objstore_put(w->store, key, SLICE("yours"), OBJSTORE_IF_ABSENT, soon(), &why), ERR_EXISTS);
+    assert_int_equal(objstore_put(w->store, key, SLICE("yours"), OBJSTORE_IF_ABSENT, soon(), &why),
+                     ERR_EXISTS);
     assert_non_null(strstr(why.msg, "lease/7"));
     assert_int_equal(objstore_put(w->store, key, SLICE("mine2"), OBJSTORE_IF_ABSENT, soon(), NULL),
                      ERR_EXISTS);
@@ -320,8 +333,8 @@ struct racer {
 static void *race(void *ctx)
 {
     struct racer *r = ctx;
-    r->rc = objstore_put(r->w->store, SLICE("race/1"), text(r->body), OBJSTORE_IF_ABSENT, soon(),
-                         NULL);
+    r->rc =
+        objstore_put(r->w->store, SLICE("race/1"), text(r->body), OBJSTORE_IF_ABSENT, soon(), NULL);
     return NULL;
 }
 
@@ -371,16 +384,15 @@ static void deleting_removes_and_may_be_repeated(void **state)
 static void lists_are_in_key_order_with_prefix_and_start(void **state)
 {
     struct world *w = *state;
-    static const char *const keys[] = {"l/a", "l/b!", "l/b-c", "l/b/1", "l/b/2/x", "l/b/3",
-                                       "l/b0", "l/c/1", "l/d"};
+    static const char *const keys[] = {"l/a",   "l/b!", "l/b-c", "l/b/1", "l/b/2/x",
+                                       "l/b/3", "l/b0", "l/c/1", "l/d"};
     for (int i = 8; i >= 0; i--)
         put(w, keys[i], SLICE("xy"));
     put(w, "k", SLICE(""));
     put(w, "m", SLICE(""));
     assert_list(w, "l/", "", false,
                 NAMES("l/a", "l/b!", "l/b-c", "l/b/1", "l/b/2/x", "l/b/3", "l/b0", "l/c/1", "l/d"));
-    assert_list(w, "l/b", "", false,
-                NAMES("l/b!", "l/b-c", "l/b/1", "l/b/2/x", "l/b/3", "l/b0"));
+    assert_list(w, "l/b", "", false, NAMES("l/b!", "l/b-c", "l/b/1", "l/b/2/x", "l/b/3", "l/b0"));
     assert_list(w, "l/b/", "", false, NAMES("l/b/1", "l/b/2/x", "l/b/3"));
     assert_list(w, "l/b/2/x", "", false, NAMES("l/b/2/x"));
     assert_list(w, "l/nothing", "", false, NO_NAMES);
@@ -395,8 +407,8 @@ static void lists_are_in_key_order_with_prefix_and_start(void **state)
 static void lists_fold_at_the_delimiter(void **state)
 {
     struct world *w = *state;
-    static const char *const keys[] = {"f/a", "f/b!", "f/b-c", "f/b/1", "f/b/2/x",
-                                       "f/b0", "f/c/1", "f/d"};
+    static const char *const keys[] = {"f/a",     "f/b!", "f/b-c", "f/b/1",
+                                       "f/b/2/x", "f/b0", "f/c/1", "f/d"};
     for (int i = 0; i < 8; i++)
         put(w, keys[i], SLICE("xy"));
     assert_list(w, "f/", "", true, NAMES("f/a", "f/b!", "f/b-c", "f/b/", "f/b0", "f/c/", "f/d"));
@@ -531,9 +543,8 @@ static void a_deadline_in_the_past_is_a_timeout(void **state)
     assert_int_equal(objstore_head(w->store, SLICE("late"), 1, &info, NULL), ERR_TIMEOUT);
     assert_int_equal(objstore_put(w->store, SLICE("late"), SLICE("y"), 0, 1, NULL), ERR_TIMEOUT);
     assert_int_equal(objstore_delete(w->store, SLICE("late"), 1, NULL), ERR_TIMEOUT);
-    assert_int_equal(
-        objstore_list(w->store, SLICE("late"), SLICE(""), false, collect, &l, 1, NULL),
-        ERR_TIMEOUT);
+    assert_int_equal(objstore_list(w->store, SLICE("late"), SLICE(""), false, collect, &l, 1, NULL),
+                     ERR_TIMEOUT);
     assert_int_equal(l.names.count, 0);
     assert_content(w, "late", SLICE("x"));
 }
@@ -602,7 +613,10 @@ static int delete_all(void *ctx, const struct objstore_list_item *item)
 static int run(const char *driver)
 {
     struct world w = {.driver = driver};
-#define HOLDS(f) {#f, f, NULL, NULL, &w}
+#define HOLDS(f)                                                                                   \
+    {                                                                                              \
+#f, f, NULL, NULL, &w                                                                      \
+    }
     const struct CMUnitTest tests[] = {
         HOLDS(what_was_put_is_read_back),
         HOLDS(odd_keys_go_through_whole),

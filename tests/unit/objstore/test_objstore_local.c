@@ -221,7 +221,7 @@ static void names_that_are_no_keys_are_not_listed(void **state)
     int n = 0;
     assert_int_equal(
         objstore_list(w->store, SLICE(""), SLICE(""), true, count_item, &n, 0, &w->err), 0);
-    assert_int_equal(n, 1);                        /* an empty directory is no prefix */
+    assert_int_equal(n, 1);                         /* an empty directory is no prefix */
     assert_int_equal(get(w, "fifo"), ERR_NOTFOUND); /* and does not block */
 }
 

@@ -251,9 +251,15 @@ static void a_named_file_that_is_missing_is_an_error(void **state)
 static void odd_shared_files_do_no_harm(void **state)
 {
     (void)state;
-    static const char *const files[] = {
-        "", "[", "]", "[default", "[]", "=", "[default]\n=\n===\n", "[default]\naws_access_key_id",
-        "[default]\naws_access_key_id=\naws_secret_access_key=\n"};
+    static const char *const files[] = {"",
+                                        "[",
+                                        "]",
+                                        "[default",
+                                        "[]",
+                                        "=",
+                                        "[default]\n=\n===\n",
+                                        "[default]\naws_access_key_id",
+                                        "[default]\naws_access_key_id=\naws_secret_access_key=\n"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         struct world w;
         set(&w);
@@ -334,15 +340,15 @@ static void the_container_endpoint_gets_its_token(void **state)
     add_var(&w, "AWS_CONTAINER_CREDENTIALS_FULL_URI", w.url);
     add_var(&w, "AWS_CONTAINER_AUTHORIZATION_TOKEN", "env-token");
     assert_got(&w, "container endpoint", "AK", "SK", "TK");
-    assert_true(slice_eq(fake_s3_header(fake_s3_at(w.server, 0), "Authorization"),
-                         SLICE("env-token")));
+    assert_true(
+        slice_eq(fake_s3_header(fake_s3_at(w.server, 0), "Authorization"), SLICE("env-token")));
     /* The file is read anew each time: the token in it is rotated. */
     write_file(&w, "file-token\n");
     add_var(&w, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", w.path);
     assert_true(s3_credentials_rejected(w.chain, w.got.generation));
     assert_got(&w, "container endpoint", "AK", "SK", "TK");
-    assert_true(slice_eq(fake_s3_header(fake_s3_at(w.server, 1), "Authorization"),
-                         SLICE("file-token")));
+    assert_true(
+        slice_eq(fake_s3_header(fake_s3_at(w.server, 1), "Authorization"), SLICE("file-token")));
     strike(&w);
 }
 
@@ -390,8 +396,8 @@ static void the_metadata_service_is_asked_in_version_two(void **state)
     assert_got(&w, "instance metadata", "AK", "SK", "TK");
     assert_int_equal(fake_s3_count(w.server), 3);
     assert_string_equal(fake_s3_at(w.server, 0)->method, "PUT");
-    assert_true(fake_s3_header(fake_s3_at(w.server, 0), "X-aws-ec2-metadata-token-ttl-seconds").len >
-                0);
+    assert_true(
+        fake_s3_header(fake_s3_at(w.server, 0), "X-aws-ec2-metadata-token-ttl-seconds").len > 0);
     for (unsigned i = 1; i < 3; i++)
         assert_true(slice_eq(fake_s3_header(fake_s3_at(w.server, i), "X-aws-ec2-metadata-token"),
                              SLICE("imds-token")));

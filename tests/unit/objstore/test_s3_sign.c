@@ -186,9 +186,18 @@ static void check_s3(struct s3_sign_request req, const char *signature)
     buf_clear(&out);
 }
 
-#define HOST {SLICE("host"), SLICE("examplebucket.s3.amazonaws.com")}
-#define DATE {SLICE("x-amz-date"), SLICE("20130524T000000Z")}
-#define EMPTY {SLICE("x-amz-content-sha256"), SLICE(EMPTY_HASH)}
+#define HOST                                                                                       \
+    {                                                                                              \
+        SLICE("host"), SLICE("examplebucket.s3.amazonaws.com")                                     \
+    }
+#define DATE                                                                                       \
+    {                                                                                              \
+        SLICE("x-amz-date"), SLICE("20130524T000000Z")                                             \
+    }
+#define EMPTY                                                                                      \
+    {                                                                                              \
+        SLICE("x-amz-content-sha256"), SLICE(EMPTY_HASH)                                           \
+    }
 
 static void the_s3_get_object_example_signs_as_published(void **state)
 {
@@ -260,8 +269,10 @@ static void too_many_pairs_are_refused(void **state)
     struct s3_pair pairs[S3_SIGN_PAIRS + 1];
     for (size_t i = 0; i <= S3_SIGN_PAIRS; i++)
         pairs[i] = (struct s3_pair){SLICE("a"), SLICE("b")};
-    struct s3_sign_request req = {
-        .method = SLICE("GET"), .path = SLICE("/"), .query = pairs, .query_count = S3_SIGN_PAIRS + 1};
+    struct s3_sign_request req = {.method = SLICE("GET"),
+                                  .path = SLICE("/"),
+                                  .query = pairs,
+                                  .query_count = S3_SIGN_PAIRS + 1};
     struct buf out;
     struct err err;
     buf_init(&out, 4096);
@@ -275,9 +286,8 @@ static void a_secret_longer_than_any_is_refused(void **state)
     (void)state;
     char secret[600];
     memset(secret, 'x', sizeof secret);
-    struct s3_sign_request req = {.method = SLICE("GET"),
-                                  .path = SLICE("/"),
-                                  .secret_key = slice_of(secret, sizeof secret)};
+    struct s3_sign_request req = {
+        .method = SLICE("GET"), .path = SLICE("/"), .secret_key = slice_of(secret, sizeof secret)};
     struct buf out;
     buf_init(&out, 4096);
     assert_int_equal(s3_sign(&req, &out, NULL, NULL), ERR_INVALID);

@@ -28,8 +28,13 @@ static void decoding_undoes_it_and_leaves_broken_escapes(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
-        {"a%2Fb%20c+d", "a/b c d"}, {"%C3%a9", "\xc3\xa9"}, {"100%", "100%"}, {"%2", "%2"},
-        {"%zz%41", "%zzA"},         {"", ""},               {"%%41", "%A"},
+        {"a%2Fb%20c+d", "a/b c d"},
+        {"%C3%a9", "\xc3\xa9"},
+        {"100%", "100%"},
+        {"%2", "%2"},
+        {"%zz%41", "%zzA"},
+        {"", ""},
+        {"%%41", "%A"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         size_t n = strlen(pairs[i][0]);
@@ -104,11 +109,20 @@ static void content_ranges_are_read_and_bad_ones_refused(void **state)
     assert_true(s3_content_range_parse(SLICE("bytes */47"), &from, &to, &total, &none));
     assert_true(none);
     assert_int_equal(total, 47);
-    static const char *const bad[] = {
-        "",           "bytes",       "bytes ",         "bytes 1-2",    "bytes 1-2/",
-        "bytes 1-2/*", "bytes 2-1/9", "bytes 0-9/9",    "bytes -1/9",   "bytes 1-/9",
-        "items 0-1/9", "bytes 0-18446744073709551615/18446744073709551615", "bytes 0-1/x",
-        "bytes 0-18446744073709551616/3"};
+    static const char *const bad[] = {"",
+                                      "bytes",
+                                      "bytes ",
+                                      "bytes 1-2",
+                                      "bytes 1-2/",
+                                      "bytes 1-2/*",
+                                      "bytes 2-1/9",
+                                      "bytes 0-9/9",
+                                      "bytes -1/9",
+                                      "bytes 1-/9",
+                                      "items 0-1/9",
+                                      "bytes 0-18446744073709551615/18446744073709551615",
+                                      "bytes 0-1/x",
+                                      "bytes 0-18446744073709551616/3"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         if (s3_content_range_parse(slice_cstr(bad[i]), &from, &to, &total, &none))
             fail_msg("taken: %s", bad[i]);

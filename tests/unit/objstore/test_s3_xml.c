@@ -215,9 +215,8 @@ static void the_first_element_of_a_name_counts(void **state)
                      0);
     assert_string_equal(id, "one");
     assert_string_equal(root, "R");
-    assert_int_equal(s3_xml_read(SLICE("<R><UploadId>12345678</UploadId></R>"), &want, 1, NULL, 0,
-                                 NULL),
-                     0);
+    assert_int_equal(
+        s3_xml_read(SLICE("<R><UploadId>12345678</UploadId></R>"), &want, 1, NULL, 0, NULL), 0);
     assert_string_equal(id, ""); /* does not fit: not taken in part */
 }
 

@@ -73,8 +73,8 @@ static void integers_are_decimal(void **state)
     static const struct {
         const char *text;
         int64_t value;
-    } good[] = {{"0", 0},   {"12", 12},  {"007", 7},
-                {"010", 10}, {"00", 0}, {"9223372036854775807", INT64_MAX}};
+    } good[] = {{"0", 0},    {"12", 12}, {"007", 7},
+                {"010", 10}, {"00", 0},  {"9223372036854775807", INT64_MAX}};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         struct lexed l;
         const struct token *t = only(&l, good[i].text);
@@ -99,9 +99,9 @@ static void floats_take_go_s_forms(void **state)
     static const struct {
         const char *text;
         double value;
-    } good[] = {{"1.5", 1.5}, {".5", .5},       {"5.", 5},       {"1e6", 1e6},   {"1E-3", 1e-3},
-                {"0.0", 0},   {"0x1p-2", 0.25}, {"0x1.8p1", 3},  {"08.5", 8.5},  {"0e0", 0},
-                {"0x_1p0", 1}};
+    } good[] = {{"1.5", 1.5},   {".5", .5}, {"5.", 5},        {"1e6", 1e6},
+                {"1E-3", 1e-3}, {"0.0", 0}, {"0x1p-2", 0.25}, {"0x1.8p1", 3},
+                {"08.5", 8.5},  {"0e0", 0}, {"0x_1p0", 1}};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         struct lexed l;
         const struct token *t = only(&l, good[i].text);
@@ -177,7 +177,7 @@ static void strings_are_unescaped(void **state)
     assert_error("\"a\nb\"", "literal not terminated");
     assert_error("\"a\\", "literal not terminated");
     assert_error("`a", "literal not terminated");
-    static const char *const bad[] = {"\"\\d\"",    "\"\\'\"",       "\"\\x4\"",    "\"\\400\"",
+    static const char *const bad[] = {"\"\\d\"",     "\"\\'\"",         "\"\\x4\"", "\"\\400\"",
                                       "\"\\ud800\"", "\"\\U00110000\"", "\"\\18\"", "\"\\u12\""};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_error(bad[i], "invalid char escape");

@@ -215,7 +215,7 @@ static void literals_need_no_engine(void **state)
     assert_int_equal(way_of(".*"), REGEX_SUFFIX);
     assert_int_equal(way_of(".*abc.*"), REGEX_CONTAINS);
     assert_int_equal(way_of(".*.*"), REGEX_CONTAINS);
-    static const char *const engine[] = {"a.c",  "a+",     "(a)", "[a]",  ".*a|b", "a|b.*", "^a",
+    static const char *const engine[] = {"a.c",  "a+",      "(a)", "[a]",  ".*a|b", "a|b.*", "^a",
                                          "a.*b", ".*\\n.*", "\\d", "a{2}", "a?",    "(?i)a"};
     for (size_t i = 0; i < sizeof engine / sizeof engine[0]; i++)
         assert_int_equal(way_of(engine[i]), REGEX_ENGINE);
@@ -225,9 +225,9 @@ static void literals_need_no_engine(void **state)
 static void literals_and_engine_agree(void **state)
 {
     (void)state;
-    static const char *const patterns[] = {"",      "a",     "ab|b",     ".*",      "a.*",  ".*a",
-                                           ".*a.*", ".*.*",  ".*aba.*",  "a\\.b.*", "|a",   "a||b",
-                                           "é.*",   ".*\\*", "a\\n|\\x{e9}"};
+    static const char *const patterns[] = {"",    "a",     "ab|b", ".*",      "a.*",
+                                           ".*a", ".*a.*", ".*.*", ".*aba.*", "a\\.b.*",
+                                           "|a",  "a||b",  "é.*",  ".*\\*",   "a\\n|\\x{e9}"};
     static const char bytes[] = "ab.*\n\xc3\xa9";
     struct rng rng = {.state = 3};
     for (size_t p = 0; p < sizeof patterns / sizeof patterns[0]; p++) {
@@ -273,14 +273,26 @@ static void hostile_patterns_are_answered_in_time(void **state)
     size_t len = 3000;
     char *value = malloc(len);
     memset(value, 'a', len);
-    static const char *const patterns[] = {"(a+)+b", "(a|aa)+b", "(a*)*b", "(.*.*.*.*.*.*)b",
-                                           "(a?a?a?a?a?a?a?a?a?a?)*b", "([a-z]+)*[0-9]"};
+    static const char *const patterns[] = {
+        "(a+)+[bc]",          "(a|aa)+[bc]",       "(a*)*[bc]",
+        "(.*.*.*.*.*.*)[bc]", "((a?){10}x?)*[bc]", "([a-z]+)*\\d?B|([a-z]+)*b",
+        "(\\Qa\\E+)+[bc]",    "(\\w+\\s?)*[!b]",
+    };
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+        value[len - 1] = '.';
         assert_false(match_slice(slice_cstr(patterns[i]), slice_of(value, len)));
-        value[len - 1] = i == 5 ? '0' : 'b';
+        value[len - 1] = 'b';
         assert_true(match_slice(slice_cstr(patterns[i]), slice_of(value, len)));
-        value[len - 1] = 'a';
     }
+    /* What would take the other matcher too long as well is refused. */
+    struct arena *a = arena_new((size_t)1 << 20);
+    struct regex *re;
+    struct err err;
+    bool match;
+    assert_int_equal(regex_new(SLICE("([a-z]{1,500}){2}[0-9]?(.*.*)*[XY]"), a, &re, &err), 0);
+    assert_int_equal(regex_match(re, slice_of(value, len), &match, &err), ERR_LIMIT);
+    assert_non_null(strstr(err.msg, "3000 bytes"));
+    arena_free(a);
     free(value);
 }
 

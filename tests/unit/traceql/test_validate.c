@@ -97,9 +97,9 @@ static void a_long_node_is_cut_on_a_character(void **state)
 static void patterns_that_re2_refuses_are_refused(void **state)
 {
     (void)state;
-    static const char *const patterns[] = {"*x",       "(a)\\\\1", "(?=a)", "(?<!x)y", "a++",
-                                           "(?>a)",    "\\\\C",    "(?R)",  "[",       "(",
-                                           "a{1001}",  "(?P=n)",   "x**",   "(?(1)a)", "\\\\Z"};
+    static const char *const patterns[] = {"*x",      "(a)\\\\1", "(?=a)", "(?<!x)y", "a++",
+                                           "(?>a)",   "\\\\C",    "(?R)",  "[",       "(",
+                                           "a{1001}", "(?P=n)",   "x**",   "(?(1)a)", "\\\\Z"};
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
         char query[100];
         snprintf(query, sizeof query, "{ .a =~ \"%s\" }", patterns[i]);
