@@ -23,6 +23,7 @@ int app_signals_open(struct app *app, struct err *err)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     /* A client that hangs up is told by write(2), not by the end of the process. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of the write, not our end */
     app->priv->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     app->priv->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (app->priv->signal_fd < 0 || app->priv->stop_fd < 0)

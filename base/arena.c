@@ -185,6 +185,15 @@ bool arena_on_reset(struct arena *a, arena_cleanup_fn *fn, void *ctx)
     return true;
 }
 
+void *arena_kept(const struct arena *a, arena_cleanup_fn *fn)
+{
+    for (const struct cleanup *c = a->cleanups; c; c = c->next) {
+        if (c->fn == fn)
+            return c->ctx;
+    }
+    return NULL;
+}
+
 int arena_err(const struct arena *a, struct err *err, const char *what)
 {
     return err_set(err, ERR_LIMIT, "%s does not fit: %zu of %zu bytes are in use", what, a->used,

@@ -30,6 +30,8 @@ __attribute__((format(printf, 2, 3))) char *arena_printf(struct arena *a, const 
 /* Calls fn(ctx) at reset and free, last registered first. False: out of memory, fn not called. */
 typedef void(arena_cleanup_fn)(void *ctx);
 bool arena_on_reset(struct arena *a, arena_cleanup_fn *fn, void *ctx);
+/* The ctx last registered with fn, or NULL: for what is made once an arena, when it is first used. */
+void *arena_kept(const struct arena *a, arena_cleanup_fn *fn);
 
 /* The error for an allocation that the arena refused. */
 int arena_err(const struct arena *a, struct err *err, const char *what);

@@ -4,20 +4,26 @@
  * say where a resource, a scope, a span begins, and every other leaf must have an entry of the same
  * repetition level and a fitting definition level there, or the block is corrupt. So a hostile
  * block can neither read past a column nor make one grow longer than its entries. What a value
- * means is docs/formats/block.md, 6. */
+ * means is docs/formats/block.md, 6.
+ *
+ * There is no word of versions here. A leaf that may be a list is taken as one, and what only
+ * vParquet3 or 5 has is taken where the file has it (docs/formats/block.md, 8). */
 #include "block/assemble.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "block/value_json.h"
+#include "block/value_proto.h"
 
-/* Nesting of a value kept as JSON: each level costs a stack frame. OTLP is taken 64 deep, a level
- * of which may be two of JSON. Hit: ERR_LIMIT. */
-#define LIMIT_ASSEMBLE_JSON_DEPTH 256
+/* Nesting of a value kept as JSON or protobuf: each level costs a stack frame. OTLP is taken 64
+ * deep, a level of which may be two of JSON. Hit: ERR_LIMIT. */
+#define LIMIT_ASSEMBLE_VALUE_DEPTH 256
 
 #define NONE UINT32_MAX
-/* A value whose JSON is still to be parsed. */
-#define VALUE_PENDING 0xff
+/* A value whose JSON, or protobuf, is still to be parsed. */
+#define VALUE_PENDING_JSON 0xff
+#define VALUE_PENDING_PROTO 0xfe
 
 enum { REP_EVENT = 4 };
 enum { DEF_RESOURCE = 1, DEF_SCOPE = 2, DEF_SPAN = 3, DEF_EVENT = 4 };
@@ -28,15 +34,19 @@ struct leaf_cursor {
     uint32_t value;
 };
 
-struct dedicated_names {
-    struct slice name[BLOCK_DEDICATED_MAX];
+/* The dedicated columns of a scope, in the order of the block's list. */
+struct dedicated_columns {
+    struct slice name[BLOCK_DEDICATED_ALL];
+    uint8_t leaf[BLOCK_DEDICATED_ALL];
     uint32_t count;
 };
+static_assert(BLOCK_LEAVES <= UINT8_MAX, "leaf numbers are kept in bytes");
 
 struct assembler {
     struct leaf_cursor leaf[BLOCK_LEAVES];
-    uint32_t at[BLOCK_LEAVES]; /* value number last taken, or NONE: null, absent */
-    struct dedicated_names resource_names, span_names;
+    uint32_t at[BLOCK_LEAVES];             /* value number last taken, or NONE: null, absent */
+    uint32_t count[BLOCK_LEAVES];          /* leaves that may be lists: values from there on */
+    struct dedicated_columns dedicated[3]; /* by enum block_scope */
     uint8_t trace_id[16];
     struct arena *arena;
     struct span_batch *out;
@@ -90,6 +100,21 @@ static int take_bounded(struct assembler *a, int leaf, uint8_t rep, uint8_t def_
     return 0;
 }
 
+/* The values that a leaf has for one element: none, one, or a list. */
+static int take_list(struct assembler *a, int leaf, uint8_t rep)
+{
+    uint8_t def = block_leaves[leaf].def_max;
+    int rc = take_bounded(a, leaf, rep, (uint8_t)(def - 1), def);
+    uint32_t first = a->at[leaf];
+    a->count[leaf] = first != NONE;
+    while (rc == 0 && first != NONE && next_rep(&a->leaf[leaf]) == def) {
+        rc = take_bounded(a, leaf, def, def, def);
+        a->at[leaf] = first;
+        a->count[leaf]++;
+    }
+    return rc;
+}
+
 /* A leaf of a resource, scope, span, event or link. There: required leaves have a value, optional
  * ones may have. Not there: the entry ends at def, as that of every leaf below the missing one. */
 static int take(struct assembler *a, int leaf, uint8_t rep, bool exists, uint8_t def)
@@ -104,6 +129,19 @@ static int take_all(struct assembler *a, const uint8_t *leaves, size_t count, ui
 {
     for (size_t i = 0; i < count; i++) {
         int rc = take(a, leaves[i], rep, exists, def);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int take_dedicated(struct assembler *a, enum block_scope scope, uint8_t rep, bool exists,
+                          uint8_t def)
+{
+    const struct dedicated_columns *d = &a->dedicated[scope];
+    for (uint32_t i = 0; i < d->count; i++) {
+        int leaf = d->leaf[i];
+        int rc = exists ? take_list(a, leaf, rep) : take_bounded(a, leaf, rep, def, def);
         if (rc < 0)
             return rc;
     }
@@ -140,83 +178,93 @@ static uint32_t u32_of(const struct assembler *a, int leaf)
 
 /* ---- attributes ---- */
 
-/* The list of one of the four value leaves for one attribute: values [*first, +*count). */
-static int take_list(struct assembler *a, int leaf, uint8_t rep, uint32_t *first, uint32_t *count)
+static struct value scalar_at(const struct column *c, uint32_t i)
 {
-    const struct block_leaf_info *info = &block_leaves[leaf];
-    int rc = take_bounded(a, leaf, rep, (uint8_t)(info->def_max - 1), info->def_max);
-    *first = a->at[leaf];
-    *count = *first != NONE;
-    while (rc == 0 && *count && next_rep(&a->leaf[leaf]) == info->rep_max) {
-        rc = take_bounded(a, leaf, info->rep_max, info->def_max, info->def_max);
-        ++*count;
-    }
-    return rc;
-}
-
-static struct value scalar_at(const struct column *c, enum block_attr_leaf kind, uint32_t i)
-{
-    switch (kind) {
-    case BLOCK_ATTR_STRING:
+    switch (c->type) {
+    case COLUMN_BYTES:
         return (struct value){.type = VALUE_STRING, .str = column_bytes(c, i)};
-    case BLOCK_ATTR_INT:
+    case COLUMN_I64:
         return (struct value){.type = VALUE_INT, .i64 = c->v.i64[i]};
-    case BLOCK_ATTR_DOUBLE:
+    case COLUMN_F64:
         return (struct value){.type = VALUE_DOUBLE, .f64 = c->v.f64[i]};
     default:
         return (struct value){.type = VALUE_BOOL, .b = c->v.b[i] != 0};
     }
 }
 
-static int array_value(struct assembler *a, const struct column *c, enum block_attr_leaf kind,
-                       uint32_t first, uint32_t count, struct value *out)
+static int array_value(struct assembler *a, const struct column *c, uint32_t first, uint32_t count,
+                       struct value *out)
 {
     struct span_batch *b = a->out;
     if (!vec_reserve(&b->values, count))
         return no_memory(a);
     *out = (struct value){.type = VALUE_ARRAY, .list = {b->values.count, count}};
     for (uint32_t i = 0; i < count; i++)
-        b->values.at[b->values.count++] = scalar_at(c, kind, first + i);
+        b->values.at[b->values.count++] = scalar_at(c, first + i);
     return 0;
 }
 
-/* One attribute, whose entries have repetition level rep. */
-static int read_attr(struct assembler *a, int leaf, uint8_t rep, struct value *out)
+/* vParquet3's further leaf of an attribute list, or -1. */
+static int further_leaf(int attrs)
 {
-    uint8_t def = block_leaves[leaf].def_max;
-    int rc = take_bounded(a, leaf + BLOCK_ATTR_KEY, rep, def, def);
-    rc = rc < 0 ? rc : take_bounded(a, leaf + BLOCK_ATTR_IS_ARRAY, rep, def, def);
-    rc = rc < 0 ? rc : take_bounded(a, leaf + BLOCK_ATTR_UNSUPPORTED, rep, def, (uint8_t)(def + 1));
+    switch (attrs) {
+    case BLOCK_RESOURCE_ATTRS:
+        return BLOCK_RESOURCE_KVLIST;
+    case BLOCK_SPAN_ATTRS:
+        return BLOCK_SPAN_KVLIST;
+    case BLOCK_EVENT_ATTRS:
+        return BLOCK_EVENT_ATTR_PROTO;
+    default:
+        return -1;
+    }
+}
+
+/* The leaves of an attribute that have one entry for it. */
+static int take_attr(struct assembler *a, int attrs, uint8_t rep)
+{
+    uint8_t def = block_leaves[attrs].def_max;
+    int further = further_leaf(attrs);
+    int rc = take_bounded(a, attrs + BLOCK_ATTR_KEY, rep, def, def);
+    rc = rc < 0 ? rc : take_bounded(a, attrs + BLOCK_ATTR_IS_ARRAY, rep, def, def);
+    rc =
+        rc < 0 ? rc : take_bounded(a, attrs + BLOCK_ATTR_UNSUPPORTED, rep, def, (uint8_t)(def + 1));
+    if (rc == 0 && further >= 0)
+        rc = take_bounded(a, further, rep, def, block_leaves[further].def_max);
+    return rc;
+}
+
+/* A value that no column is made for. */
+static struct value pending_value(const struct assembler *a, int attrs)
+{
+    int further = further_leaf(attrs);
+    if (a->at[attrs + BLOCK_ATTR_UNSUPPORTED] != NONE)
+        return (struct value){.type = VALUE_PENDING_JSON,
+                              .str = text_of(a, attrs + BLOCK_ATTR_UNSUPPORTED)};
+    if (further < 0 || a->at[further] == NONE)
+        return (struct value){.type = VALUE_NONE};
+    return (struct value){.type = further == BLOCK_EVENT_ATTR_PROTO ? VALUE_PENDING_PROTO
+                                                                    : VALUE_PENDING_JSON,
+                          .str = text_of(a, further)};
+}
+
+/* One attribute, whose entries have repetition level rep. */
+static int read_attr(struct assembler *a, int attrs, uint8_t rep, struct value *out)
+{
+    int rc = take_attr(a, attrs, rep);
+    int filled = -1; /* the first list that holds something counts */
+    for (int leaf = attrs + BLOCK_ATTR_STRING; leaf <= attrs + BLOCK_ATTR_BOOL && rc == 0; leaf++) {
+        rc = take_list(a, leaf, rep);
+        if (filled < 0 && a->count[leaf])
+            filled = leaf;
+    }
     if (rc < 0)
         return rc;
-
-    /* The first list that holds something counts. */
-    enum block_attr_leaf kind = BLOCK_ATTR_LEAVES;
-    uint32_t first = NONE, count = 0;
-    for (int k = BLOCK_ATTR_STRING; k <= BLOCK_ATTR_BOOL; k++) {
-        uint32_t k_first, k_count;
-        rc = take_list(a, leaf + k, rep, &k_first, &k_count);
-        if (rc < 0)
-            return rc;
-        if (k_count && count == 0) {
-            kind = (enum block_attr_leaf)k;
-            first = k_first;
-            count = k_count;
-        }
-    }
-
-    const struct leaf_cursor *array = &a->leaf[leaf + BLOCK_ATTR_IS_ARRAY];
-    uint32_t array_at = a->at[leaf + BLOCK_ATTR_IS_ARRAY];
-    const struct column *values = count ? a->leaf[leaf + kind].col : NULL;
-    if (array_at != NONE && array->col->v.b[array_at])
-        return array_value(a, values, kind, first, count, out);
-    if (count)
-        *out = scalar_at(values, kind, first);
-    else if (a->at[leaf + BLOCK_ATTR_UNSUPPORTED] != NONE)
-        *out =
-            (struct value){.type = VALUE_PENDING, .str = text_of(a, leaf + BLOCK_ATTR_UNSUPPORTED)};
-    else
-        *out = (struct value){.type = VALUE_NONE};
+    const struct column *values = filled < 0 ? NULL : a->leaf[filled].col;
+    uint32_t array_at = a->at[attrs + BLOCK_ATTR_IS_ARRAY];
+    if (array_at != NONE && a->leaf[attrs + BLOCK_ATTR_IS_ARRAY].col->v.b[array_at])
+        return array_value(a, values, values ? a->at[filled] : 0, values ? a->count[filled] : 0,
+                           out);
+    *out = values ? scalar_at(values, a->at[filled]) : pending_value(a, attrs);
     return 0;
 }
 
@@ -237,12 +285,12 @@ static int read_attrs(struct assembler *a, int leaf, uint8_t rep, bool exists, u
         return corrupt(a, leaf, "the column ends before the others");
     uint8_t def_none = exists ? (uint8_t)(def_attr - 1) : def;
     if (!exists || keys->col->def[keys->entry] == def_none) {
-        for (int i = 0; i < BLOCK_ATTR_LEAVES; i++) {
-            int rc = take_bounded(a, leaf + i, rep, def_none, def_none);
-            if (rc < 0)
-                return rc;
-        }
-        return 0;
+        int rc = 0, further = further_leaf(leaf);
+        for (int i = 0; i < BLOCK_ATTR_LEAVES && rc == 0; i++)
+            rc = take_bounded(a, leaf + i, rep, def_none, def_none);
+        if (rc == 0 && further >= 0)
+            rc = take_bounded(a, further, rep, def_none, def_none);
+        return rc;
     }
     do {
         struct value value;
@@ -255,43 +303,64 @@ static int read_attrs(struct assembler *a, int leaf, uint8_t rep, bool exists, u
     return 0;
 }
 
-/* Ends a run of attributes that began at first: parses what is still JSON, which may append to the
- * same vector behind the run. Text that is no JSON leaves its attribute without a value, as with
+/* Protobuf first, and JSON if it is none: so vParquet3 did it once. */
+static int parse_pending(struct assembler *a, struct value pending, struct value *out)
+{
+    struct err unused;
+    int rc = ERR_CORRUPT;
+    if (pending.type == VALUE_PENDING_PROTO)
+        rc = value_proto_parse(pending.str, LIMIT_ASSEMBLE_VALUE_DEPTH, a->out, out, &unused);
+    if (rc == ERR_CORRUPT)
+        rc = value_json_parse(pending.str, LIMIT_ASSEMBLE_VALUE_DEPTH, a->arena, a->out, out,
+                              &unused);
+    if (rc == ERR_NOMEM || rc == ERR_LIMIT)
+        return err_set(a->err, (enum err_code)rc, "%s", unused.msg);
+    if (rc < 0)
+        *out = (struct value){.type = VALUE_NONE};
+    return 0;
+}
+
+/* Ends a run of attributes that began at first: parses what is still text, which may append to the
+ * same vector behind the run. Text that is nothing leaves its attribute without a value, as with
  * Tempo: the rest of the trace is worth having. */
 static int end_attrs(struct assembler *a, uint32_t first, struct range *out)
 {
     struct span_batch *b = a->out;
     *out = (struct range){first, b->attrs.count - first};
     for (uint32_t i = 0; i < out->count; i++) {
-        if (b->attrs.at[first + i].value.type != VALUE_PENDING)
+        struct value value = b->attrs.at[first + i].value;
+        if (value.type != VALUE_PENDING_JSON && value.type != VALUE_PENDING_PROTO)
             continue;
-        struct value value;
-        int rc = value_json_parse(b->attrs.at[first + i].value.str, LIMIT_ASSEMBLE_JSON_DEPTH,
-                                  a->arena, b, &value, a->err);
-        if (rc == ERR_NOMEM || rc == ERR_LIMIT)
-            return rc;
+        int rc = parse_pending(a, value, &value);
         if (rc < 0)
-            value = (struct value){.type = VALUE_NONE};
+            return rc;
         b->attrs.at[first + i].value = value;
     }
     return 0;
 }
 
-/* Appends the attribute of a static or dedicated leaf, if it has a value. */
+/* Appends the attribute of a static leaf, if it has a value. */
 static int push_own(struct assembler *a, int leaf, struct slice key)
 {
     if (a->at[leaf] == NONE)
         return 0;
-    if (block_leaves[leaf].column_type == COLUMN_I64)
-        return push_attr(a, key,
-                         (struct value){.type = VALUE_INT, .i64 = (int64_t)u64_of(a, leaf)});
-    return push_attr(a, key, (struct value){.type = VALUE_STRING, .str = text_of(a, leaf)});
+    return push_attr(a, key, scalar_at(a->leaf[leaf].col, a->at[leaf]));
 }
 
-static int push_dedicated(struct assembler *a, int leaf, const struct dedicated_names *names)
+/* Dedicated leaves may have several values: an array. */
+static int push_dedicated(struct assembler *a, enum block_scope scope)
 {
-    for (uint32_t i = 0; i < names->count; i++) {
-        int rc = push_own(a, leaf + (int)i, names->name[i]);
+    const struct dedicated_columns *d = &a->dedicated[scope];
+    for (uint32_t i = 0; i < d->count; i++) {
+        int leaf = d->leaf[i], rc = 0;
+        struct value value;
+        if (a->at[leaf] == NONE)
+            continue;
+        if (a->count[leaf] == 1)
+            value = scalar_at(a->leaf[leaf].col, a->at[leaf]);
+        else
+            rc = array_value(a, a->leaf[leaf].col, a->at[leaf], a->count[leaf], &value);
+        rc = rc < 0 ? rc : push_attr(a, d->name[i], value);
         if (rc < 0)
             return rc;
     }
@@ -318,13 +387,14 @@ static int read_resource(struct assembler *a, uint8_t rep, uint8_t def)
     struct span_batch *b = a->out;
     bool exists = def >= DEF_RESOURCE;
     uint32_t first = b->attrs.count;
-    int rc = take_run(a, BLOCK_RESOURCE_DROPPED, BLOCK_SCOPE_NAME - BLOCK_RESOURCE_DROPPED, rep,
-                      exists, def);
+    int rc = take_run(a, BLOCK_RESOURCE_DROPPED, BLOCK_RESOURCE_DEDICATED - BLOCK_RESOURCE_DROPPED,
+                      rep, exists, def);
+    rc = rc < 0 ? rc : take_dedicated(a, BLOCK_SCOPE_RESOURCE, rep, exists, def);
     rc = rc < 0 ? rc : read_attrs(a, BLOCK_RESOURCE_ATTRS, rep, exists, def);
     if (rc < 0 || !exists)
         return rc;
 
-    rc = push_dedicated(a, BLOCK_RESOURCE_DEDICATED, &a->resource_names);
+    rc = push_dedicated(a, BLOCK_SCOPE_RESOURCE);
     if (rc == 0 && text_of(a, BLOCK_RESOURCE_SERVICE).len)
         rc = push_own(a, BLOCK_RESOURCE_SERVICE, SLICE("service.name"));
     for (size_t i = 0; rc == 0 && i < sizeof statics / sizeof statics[0]; i++)
@@ -389,13 +459,17 @@ static int element_next(const struct assembler *a, int leader, bool exists)
 static int push_event(struct assembler *a, const struct span *sp, uint8_t rep)
 {
     struct span_batch *b = a->out;
+    bool absolute = a->at[BLOCK_EVENT_TIME_UNIX] != NONE;
     struct event e = {
-        .time_unix_ns = sp->start_unix_ns + u64_of(a, BLOCK_EVENT_TIME),
+        .time_unix_ns = absolute ? u64_of(a, BLOCK_EVENT_TIME_UNIX)
+                                 : sp->start_unix_ns + u64_of(a, BLOCK_EVENT_TIME),
         .name = text_of(a, BLOCK_EVENT_NAME),
         .dropped_attrs = u32_of(a, BLOCK_EVENT_DROPPED),
     };
     uint32_t first = b->attrs.count;
-    int rc = read_attrs(a, BLOCK_EVENT_ATTRS, rep, true, DEF_EVENT);
+    int rc = take_dedicated(a, BLOCK_SCOPE_EVENT, rep, true, DEF_EVENT);
+    rc = rc < 0 ? rc : read_attrs(a, BLOCK_EVENT_ATTRS, rep, true, DEF_EVENT);
+    rc = rc < 0 ? rc : push_dedicated(a, BLOCK_SCOPE_EVENT);
     rc = rc < 0 ? rc : end_attrs(a, first, &e.attrs);
     if (rc < 0)
         return rc;
@@ -431,6 +505,8 @@ static int read_list(struct assembler *a, const uint8_t *leaves, size_t count, i
     int there = element_next(a, leader, exists);
     if (there <= 0) {
         int rc = there < 0 ? there : take_all(a, leaves, count, rep, false, def_none);
+        if (rc == 0 && events)
+            rc = take_dedicated(a, BLOCK_SCOPE_EVENT, rep, false, def_none);
         return rc < 0 ? rc : read_attrs(a, attrs, rep, false, def_none);
     }
     do {
@@ -443,9 +519,25 @@ static int read_list(struct assembler *a, const uint8_t *leaves, size_t count, i
     return 0;
 }
 
+/* vParquet3: the links of a span in one value. Of a message that breaks off, the links before the
+ * fault count, as with Tempo. */
+static int read_links_proto(struct assembler *a, uint8_t rep, bool exists, uint8_t def)
+{
+    struct err inner;
+    int rc = take(a, BLOCK_SPAN_LINKS_PROTO, rep, exists, def);
+    if (rc < 0)
+        return rc;
+    rc = links_proto_parse(text_of(a, BLOCK_SPAN_LINKS_PROTO), LIMIT_ASSEMBLE_VALUE_DEPTH, a->out,
+                           &inner);
+    if (rc == ERR_NOMEM || rc == ERR_LIMIT)
+        return err_set(a->err, (enum err_code)rc, "links of a span: %s", inner.msg);
+    return 0;
+}
+
 static int read_lists(struct assembler *a, struct span *sp, uint8_t rep, bool exists, uint8_t def)
 {
-    static const uint8_t event_leaves[] = {BLOCK_EVENT_TIME, BLOCK_EVENT_NAME, BLOCK_EVENT_DROPPED};
+    static const uint8_t event_leaves[] = {BLOCK_EVENT_TIME, BLOCK_EVENT_NAME, BLOCK_EVENT_DROPPED,
+                                           BLOCK_EVENT_TIME_UNIX};
     static const uint8_t link_leaves[] = {BLOCK_LINK_TRACE_ID, BLOCK_LINK_SPAN_ID,
                                           BLOCK_LINK_TRACE_STATE, BLOCK_LINK_DROPPED};
     struct span_batch *b = a->out;
@@ -457,6 +549,7 @@ static int read_lists(struct assembler *a, struct span *sp, uint8_t rep, bool ex
         return rc;
     sp->links.first = b->links.count;
     rc = read_list(a, link_leaves, sizeof link_leaves, BLOCK_LINK_ATTRS, sp, rep, exists, def);
+    rc = rc < 0 ? rc : read_links_proto(a, rep, exists, def);
     sp->links.count = b->links.count - sp->links.first;
     return rc;
 }
@@ -483,7 +576,7 @@ static void fill_span(const struct assembler *a, struct span *sp)
 
 static int push_span_attrs(struct assembler *a, struct span *sp, uint32_t first)
 {
-    int rc = push_dedicated(a, BLOCK_SPAN_DEDICATED, &a->span_names);
+    int rc = push_dedicated(a, BLOCK_SCOPE_SPAN);
     rc = rc < 0 ? rc : push_own(a, BLOCK_SPAN_HTTP_METHOD, SLICE("http.method"));
     rc = rc < 0 ? rc : push_own(a, BLOCK_SPAN_HTTP_URL, SLICE("http.url"));
     rc = rc < 0 ? rc : push_own(a, BLOCK_SPAN_HTTP_STATUS, SLICE("http.status_code"));
@@ -501,8 +594,9 @@ static int read_span(struct assembler *a, uint8_t rep, uint8_t def)
     int rc = take_run(a, BLOCK_SPAN_ID, BLOCK_SPAN_ATTRS - BLOCK_SPAN_ID, rep, exists, def);
     rc = rc < 0 ? rc : take_all(a, leaves, sizeof leaves, rep, exists, def);
     rc = rc < 0 ? rc
-                : take_run(a, BLOCK_SPAN_HTTP_METHOD, BLOCK_LEAVES - BLOCK_SPAN_HTTP_METHOD, rep,
-                           exists, def);
+                : take_run(a, BLOCK_SPAN_HTTP_METHOD, BLOCK_SPAN_DEDICATED - BLOCK_SPAN_HTTP_METHOD,
+                           rep, exists, def);
+    rc = rc < 0 ? rc : take_dedicated(a, BLOCK_SCOPE_SPAN, rep, exists, def);
     rc = rc < 0 ? rc : read_attrs(a, BLOCK_SPAN_ATTRS, rep, exists, def);
     if (rc == 0 && exists) {
         fill_span(a, &sp);
@@ -589,9 +683,8 @@ static int bind_columns(struct assembler *a, const struct column *columns, uint3
         const struct block_leaf_info *info = &block_leaves[i];
         if (c->entries == 0)
             continue;
-        if (c->type != (enum column_type)info->column_type || c->rep_max != info->rep_max ||
-            c->def_max != info->def_max || (c->rep_max && !c->rep) || (c->def_max && !c->def))
-            return corrupt(a, i, "the column's type or levels are not those of vParquet4");
+        if (!block_leaf_fits(i, c))
+            return corrupt(a, i, "the column's type or levels are not those of its leaf");
         a->leaf[i].col = c;
         int rc = info->rep_max && row_first ? seek_row(a, i, row_first) : 0;
         if (rc < 0)
@@ -605,14 +698,14 @@ static int bind_columns(struct assembler *a, const struct column *columns, uint3
 static void map_dedicated(struct assembler *a, const struct block_dedicated *dedicated,
                           size_t count)
 {
+    struct block_places places = {0};
     for (size_t i = 0; i < count; i++) {
-        const struct block_dedicated *d = &dedicated[i];
-        if (d->type != BLOCK_DEDICATED_STRING || d->scope == BLOCK_SCOPE_EVENT)
+        struct dedicated_columns *d = &a->dedicated[dedicated[i].scope];
+        int leaf = block_dedicated_leaf(&places, &dedicated[i]);
+        if (leaf < 0)
             continue;
-        struct dedicated_names *names =
-            d->scope == BLOCK_SCOPE_RESOURCE ? &a->resource_names : &a->span_names;
-        if (names->count < BLOCK_DEDICATED_MAX)
-            names->name[names->count++] = d->name;
+        d->name[d->count] = dedicated[i].name;
+        d->leaf[d->count++] = (uint8_t)leaf;
     }
 }
 

@@ -23,29 +23,31 @@
 #define LEAF(name_, type_, logical_, rep_, enc_, codec_)                                           \
     {.name = (name_), .repetition = PARQUET_##rep_, .type = PARQUET_##type_,                       \
      .logical = PARQUET_##logical_, .encoding = PARQUET_##enc_, .codec = PARQUET_##codec_}
-/* The kinds of leaves there are; the last word is the codec. */
-#define ID(name_)              LEAF(name_, BYTE_ARRAY, NONE, REQUIRED, DELTA_LENGTH_BYTE_ARRAY, UNCOMPRESSED)
-#define TEXT(name_, codec_)    LEAF(name_, BYTE_ARRAY, STRING, REQUIRED, DELTA_LENGTH_BYTE_ARRAY, codec_)
-#define DICT(name_, codec_)    LEAF(name_, BYTE_ARRAY, STRING, REQUIRED, RLE_DICTIONARY, codec_)
-#define DICT_OPT(name_)        LEAF(name_, BYTE_ARRAY, STRING, OPTIONAL, RLE_DICTIONARY, SNAPPY)
-#define U64(name_)             LEAF(name_, INT64, UNSIGNED, REQUIRED, DELTA_BINARY_PACKED, UNCOMPRESSED)
-#define I64(name_)             LEAF(name_, INT64, SIGNED, REQUIRED, DELTA_BINARY_PACKED, UNCOMPRESSED)
-#define U32(name_)             LEAF(name_, INT32, UNSIGNED, REQUIRED, DELTA_BINARY_PACKED, UNCOMPRESSED)
-#define I32(name_)             LEAF(name_, INT32, SIGNED, REQUIRED, DELTA_BINARY_PACKED, UNCOMPRESSED)
-#define DROPPED(name_, enc_)   LEAF(name_, INT32, SIGNED, REQUIRED, enc_, SNAPPY)
+/* The kinds of leaves there are. Of zstd the writer takes back what does not pay; the two columns of
+ * random ids are spared the attempt. */
+#define RANDOM_ID(name_)       LEAF(name_, BYTE_ARRAY, NONE, REQUIRED, DELTA_LENGTH_BYTE_ARRAY, UNCOMPRESSED)
+#define ID(name_)              LEAF(name_, BYTE_ARRAY, NONE, REQUIRED, DELTA_LENGTH_BYTE_ARRAY, ZSTD)
+#define TEXT(name_)            LEAF(name_, BYTE_ARRAY, STRING, REQUIRED, DELTA_LENGTH_BYTE_ARRAY, ZSTD)
+#define DICT(name_)            LEAF(name_, BYTE_ARRAY, STRING, REQUIRED, RLE_DICTIONARY, ZSTD)
+#define DICT_OPT(name_)        LEAF(name_, BYTE_ARRAY, STRING, OPTIONAL, RLE_DICTIONARY, ZSTD)
+#define U64(name_)             LEAF(name_, INT64, UNSIGNED, REQUIRED, DELTA_BINARY_PACKED, ZSTD)
+#define I64(name_)             LEAF(name_, INT64, SIGNED, REQUIRED, DELTA_BINARY_PACKED, ZSTD)
+#define U32(name_)             LEAF(name_, INT32, UNSIGNED, REQUIRED, DELTA_BINARY_PACKED, ZSTD)
+#define I32(name_)             LEAF(name_, INT32, SIGNED, REQUIRED, DELTA_BINARY_PACKED, ZSTD)
+#define DROPPED(name_, enc_)   LEAF(name_, INT32, SIGNED, REQUIRED, enc_, ZSTD)
 
 #define LIST_LEAF(name_, type_, logical_, enc_)                                                    \
-    LIST_OUTER(name_), LIST_INNER, LEAF("element", type_, logical_, REQUIRED, enc_, SNAPPY)
+    LIST_OUTER(name_), LIST_INNER, LEAF("element", type_, logical_, REQUIRED, enc_, ZSTD)
 
 #define ATTRS                                                                                      \
     LIST("Attrs", 7),                                                                              \
-    DICT("Key", SNAPPY),                                                                           \
-    LEAF("IsArray", BOOLEAN, NONE, REQUIRED, PLAIN, SNAPPY),                                       \
+    DICT("Key"),                                                                                   \
+    LEAF("IsArray", BOOLEAN, NONE, REQUIRED, PLAIN, ZSTD),                                         \
     LIST_LEAF("Value", BYTE_ARRAY, STRING, RLE_DICTIONARY),                                        \
     LIST_LEAF("ValueInt", INT64, SIGNED, PLAIN),                                                   \
     LIST_LEAF("ValueDouble", DOUBLE, NONE, PLAIN),                                                 \
     LIST_LEAF("ValueBool", BOOLEAN, NONE, PLAIN),                                                  \
-    LEAF("ValueUnsupported", BYTE_ARRAY, STRING, OPTIONAL, DELTA_LENGTH_BYTE_ARRAY, SNAPPY)
+    LEAF("ValueUnsupported", BYTE_ARRAY, STRING, OPTIONAL, DELTA_LENGTH_BYTE_ARRAY, ZSTD)
 
 #define DEDICATED                                                                                  \
     GROUP("DedicatedAttributes", BLOCK_DEDICATED_MAX),                                             \
@@ -55,16 +57,16 @@
 
 const struct parquet_node block_schema[] = {
     GROUP("Trace", 9),
-    ID("TraceID"),
-    TEXT("TraceIDText", SNAPPY),
+    RANDOM_ID("TraceID"),
+    TEXT("TraceIDText"),
     U64("StartTimeUnixNano"),
     U64("EndTimeUnixNano"),
     U64("DurationNano"),
-    DICT("RootServiceName", UNCOMPRESSED),
-    DICT("RootSpanName", UNCOMPRESSED),
+    DICT("RootServiceName"),
+    DICT("RootSpanName"),
     {.name = "ServiceStats", .type = PARQUET_GROUP, .logical = PARQUET_MAP, .children = 1},
     {.name = "key_value", .type = PARQUET_GROUP, .repetition = PARQUET_REPEATED, .children = 2},
-    TEXT("key", UNCOMPRESSED),
+    TEXT("key"),
     GROUP("value", 2),
     U32("SpanCount"),
     U32("ErrorCount"),
@@ -73,7 +75,7 @@ const struct parquet_node block_schema[] = {
     GROUP("Resource", 12),
     ATTRS,
     DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
-    DICT("ServiceName", SNAPPY),
+    DICT("ServiceName"),
     DICT_OPT("Cluster"),
     DICT_OPT("Namespace"),
     DICT_OPT("Pod"),
@@ -86,30 +88,30 @@ const struct parquet_node block_schema[] = {
 
     LIST("ss", 2),
     GROUP("Scope", 4),
-    DICT("Name", SNAPPY),
-    DICT("Version", SNAPPY),
+    DICT("Name"),
+    DICT("Version"),
     ATTRS,
     DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
 
     LIST("Spans", 22),
-    ID("SpanID"),
+    RANDOM_ID("SpanID"),
     ID("ParentSpanID"),
     I32("ParentID"),
     I32("NestedSetLeft"),
     I32("NestedSetRight"),
-    DICT("Name", SNAPPY),
+    DICT("Name"),
     I64("Kind"),
-    TEXT("TraceState", SNAPPY),
+    TEXT("TraceState"),
     U64("StartTimeUnixNano"),
     U64("DurationNano"),
     I64("StatusCode"),
-    TEXT("StatusMessage", SNAPPY),
+    TEXT("StatusMessage"),
     ATTRS,
     DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
 
     LIST("Events", 4),
     U64("TimeSinceStartNano"),
-    DICT("Name", SNAPPY),
+    DICT("Name"),
     ATTRS,
     DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
     DROPPED("DroppedEventsCount", PLAIN),
@@ -117,14 +119,14 @@ const struct parquet_node block_schema[] = {
     LIST("Links", 5),
     ID("TraceID"),
     ID("SpanID"),
-    TEXT("TraceState", SNAPPY),
+    TEXT("TraceState"),
     ATTRS,
     DROPPED("DroppedAttributesCount", DELTA_BINARY_PACKED),
     DROPPED("DroppedLinksCount", PLAIN),
 
     DICT_OPT("HttpMethod"),
     DICT_OPT("HttpUrl"),
-    LEAF("HttpStatusCode", INT64, SIGNED, OPTIONAL, PLAIN, SNAPPY),
+    LEAF("HttpStatusCode", INT64, SIGNED, OPTIONAL, PLAIN, ZSTD),
     DEDICATED,
 };
 

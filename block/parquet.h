@@ -66,8 +66,8 @@ int parquet_writer_new(const struct parquet_writer_opts *opts, struct parquet_wr
                        struct err *err);
 void parquet_writer_free(struct parquet_writer *w);
 /* Appends a row group of one row or more: one column per leaf, in schema order, all with the same number of rows.
- * COLUMN_BYTES leaves with encoding RLE_DICTIONARY must have has_dict. The first call also appends
- * the leading magic. Bytes appended before may be drained from out between calls: offsets are
+ * A chunk of a leaf with encoding RLE_DICTIONARY is PLAIN where the column has no dictionary, or one
+ * that does not pay. The first call also appends the leading magic. Bytes appended before may be drained from out between calls: offsets are
  * counted by the writer. After a failure out ends anywhere and the writer can only be freed.
  * ERR_LIMIT: a page passes 2^30 bytes, or out its maximum; ERR_NOMEM. */
 int parquet_writer_row_group(struct parquet_writer *w, const struct column *columns,

@@ -175,6 +175,12 @@ int page_header_encode(const struct page_header *h, struct buf *out)
         thrift_put_struct(&w, 7);
         thrift_put_i32(&w, 1, (int32_t)h->num_values);
         thrift_put_i32(&w, 2, h->encoding);
+    } else if (h->type == PAGE_DATA) {
+        thrift_put_struct(&w, 5);
+        thrift_put_i32(&w, 1, (int32_t)h->num_values);
+        thrift_put_i32(&w, 2, h->encoding);
+        thrift_put_i32(&w, 3, h->def_encoding);
+        thrift_put_i32(&w, 4, h->rep_encoding);
     } else {
         assert(h->type == PAGE_DATA_V2);
         thrift_put_struct(&w, 8);

@@ -205,7 +205,7 @@ static int v1_open(struct chunk_reader *cr, struct page *p)
         uint8_t *to = arena_alloc(cr->a, bytes);
         if (!to)
             return arena_err(cr->a, cr->err, "a page");
-        int rc = parquet_decompress(cr->chunk->codec, body, to, bytes, cr->err);
+        int rc = parquet_decompress(cr->chunk->codec, body, cr->a, to, bytes, cr->err);
         if (rc < 0)
             return rc;
         body = slice_of(to, bytes);

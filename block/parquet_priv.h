@@ -13,11 +13,18 @@
 bool parquet_codec_known(int64_t codec);
 /* Whether in_bytes can decompress to out_bytes at all. */
 bool parquet_codec_plausible(enum parquet_codec codec, size_t in_bytes, size_t out_bytes);
-/* To out_bytes bytes exactly. ERR_CORRUPT. */
-int parquet_decompress(enum parquet_codec codec, struct slice in, uint8_t *out, size_t out_bytes,
-                       struct err *err);
+/* To out_bytes bytes exactly. What zstd keeps from page to page stays with the arena. ERR_CORRUPT.
+ */
+int parquet_decompress(enum parquet_codec codec, struct slice in, struct arena *a, uint8_t *out,
+                       size_t out_bytes, struct err *err);
+/* What zstd keeps from page to page, made when it is first asked for. Starts as {0}. */
+struct compressor {
+    struct ZSTD_CCtx_s *zstd;
+};
+void compressor_clear(struct compressor *k);
 /* Appends. */
-int parquet_compress(enum parquet_codec codec, struct slice in, struct buf *out, struct err *err);
+int parquet_compress(struct compressor *k, enum parquet_codec codec, struct slice in,
+                     struct buf *out, struct err *err);
 
 /* ---- parquet_header.c: page headers ---- */
 

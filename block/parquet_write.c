@@ -1,6 +1,7 @@
-/* Columns to a Parquet file: dictionary and data pages of a row group, one column after the other,
- * as Tempo writes them (docs/formats/block.md, 5.5): data pages v2 that end at row boundaries, one
- * encoding for the whole chunk, levels never compressed, indices not compressed either.
+/* Columns to a Parquet file: dictionary and data pages of a row group, one column after the other.
+ * Pages end at row boundaries, and a chunk has one encoding and one form of page: version 1 where
+ * compression pays, since that compresses levels too, else version 2, which may leave a page of a
+ * compressed column as it is (docs/formats/block.md, 5.5).
  *
  * The work per level entry is kept to word-wise loops (counting, run finding, packing): most
  * entries of a block are empty lists. */
@@ -104,6 +105,7 @@ int parquet_writer_new(const struct parquet_writer_opts *opts, struct parquet_wr
     buf_init(&w->body, INT32_MAX);
     buf_init(&w->plain, INT32_MAX);
     buf_init(&w->header, 4096);
+    buf_init(&w->empty_bytes, INT32_MAX);
     w->leaves = calloc(opts->node_count, sizeof *w->leaves);
     w->parents = calloc(opts->node_count, sizeof *w->parents);
     int rc = w->leaves && w->parents ? schema_walk(w, err) : no_room(err, ERR_NOMEM);
@@ -133,6 +135,8 @@ void parquet_writer_free(struct parquet_writer *w)
     buf_clear(&w->body);
     buf_clear(&w->plain);
     buf_clear(&w->header);
+    buf_clear(&w->empty_bytes);
+    compressor_clear(&w->compressor);
     free(w);
 }
 
@@ -167,7 +171,7 @@ static uint32_t values_in(const struct column *c, uint32_t entry, uint32_t count
     return c->def ? (uint32_t)bytes_count(c->def + entry, count, c->def_max) : count;
 }
 
-static size_t fixed_size(const struct leaf_writer *leaf)
+static size_t fixed_size(const struct leaf_writer *leaf, enum parquet_encoding encoding)
 {
     switch (leaf->node->type) {
     case PARQUET_BOOLEAN:
@@ -175,18 +179,18 @@ static size_t fixed_size(const struct leaf_writer *leaf)
     case PARQUET_INT32:
         return 4;
     case PARQUET_BYTE_ARRAY:
-        return leaf->node->encoding == PARQUET_RLE_DICTIONARY ? 4 : 0;
+        return encoding == PARQUET_RLE_DICTIONARY ? 4 : 0;
     default:
         return 8;
     }
 }
 
 /* Size of entries and values in memory: a byte for each level, strings with a length. */
-static size_t raw_bytes(const struct leaf_writer *leaf, const struct column *c, uint32_t entries,
-                        uint32_t value, uint32_t values)
+static size_t raw_bytes(const struct leaf_writer *leaf, enum parquet_encoding encoding,
+                        const struct column *c, uint32_t entries, uint32_t value, uint32_t values)
 {
     size_t bytes = (size_t)entries * ((leaf->rep_max > 0) + (size_t)(leaf->def_max > 0));
-    size_t size = fixed_size(leaf);
+    size_t size = fixed_size(leaf, encoding);
     if (size > 0)
         return bytes + size * values;
     for (uint32_t i = value; i < value + values; i++)
@@ -197,7 +201,8 @@ static size_t raw_bytes(const struct leaf_writer *leaf, const struct column *c, 
 /* A page ends after the row that brings its raw size to page_bytes. Steps halve when they would
  * pass that, down to the entry that does; then the row is completed. */
 static struct position page_end(const struct parquet_writer *w, const struct leaf_writer *leaf,
-                                const struct column *c, struct position at)
+                                enum parquet_encoding encoding, const struct column *c,
+                                struct position at)
 {
     size_t raw = 0;
     uint32_t step = 1024;
@@ -206,7 +211,7 @@ static struct position page_end(const struct parquet_writer *w, const struct lea
         uint32_t left = c->entries - at.entry;
         uint32_t n = step < left ? step : left;
         uint32_t values = values_in(c, at.entry, n);
-        size_t more = raw_bytes(leaf, c, n, at.value, values);
+        size_t more = raw_bytes(leaf, encoding, c, n, at.value, values);
         full = raw + more >= w->opts.page_bytes;
         if (full && n > 1) {
             step = n / 2;
@@ -229,7 +234,30 @@ static struct position page_end(const struct parquet_writer *w, const struct lea
 
 /* ---- values ---- */
 
-static int encode_bytes(struct parquet_writer *w, const struct leaf_writer *leaf,
+/* Whether a dictionary and indices into it are smaller than the values themselves. Where they are
+ * not, as with ids and URLs, a reader gains nothing from a dictionary either. */
+static bool dictionary_pays(const struct column *c)
+{
+    size_t dict = 0, plain = 0;
+    if (c->dict_count < c->values / 2)
+        return true;
+    for (uint32_t i = 0; i < c->dict_count; i++)
+        dict += 4 + c->dict[i].len;
+    for (uint32_t i = 0; i < c->values; i++)
+        plain += 4 + c->dict[c->v.idx[i]].len;
+    unsigned width = c->dict_count ? bit_width(c->dict_count - 1) : 0;
+    return dict + (size_t)c->values * width / 8 <= plain;
+}
+
+/* All pages of a chunk have it: Tempo takes the dictionary for all there is. */
+static enum parquet_encoding chunk_encoding(const struct leaf_writer *leaf, const struct column *c)
+{
+    if (leaf->node->encoding != PARQUET_RLE_DICTIONARY)
+        return leaf->node->encoding;
+    return c->has_dict && dictionary_pays(c) ? PARQUET_RLE_DICTIONARY : PARQUET_PLAIN;
+}
+
+static int encode_bytes(struct parquet_writer *w, enum parquet_encoding encoding,
                         const struct column *c, uint32_t first, uint32_t count, struct buf *out,
                         struct err *err)
 {
@@ -244,7 +272,7 @@ static int encode_bytes(struct parquet_writer *w, const struct leaf_writer *leaf
             w->slices.at[i] = c->dict[c->v.idx[first + i]];
         values = w->slices.at;
     }
-    if (leaf->node->encoding == PARQUET_PLAIN)
+    if (encoding == PARQUET_PLAIN)
         return plain_encode_bytes(values, count, out, err);
     vec_reset(&w->lengths);
     if (!vec_reserve(&w->lengths, count))
@@ -261,11 +289,11 @@ static int encode_indices(const struct column *c, uint32_t first, uint32_t count
     return rc < 0 ? rc : hybrid_encode_indices(c->v.idx + first, count, width, out);
 }
 
-static int encode_values(struct parquet_writer *w, const struct leaf_writer *leaf,
+static int encode_values(struct parquet_writer *w, enum parquet_encoding encoding,
                          const struct column *c, uint32_t first, uint32_t count, struct buf *out,
                          struct err *err)
 {
-    bool delta = leaf->node->encoding == PARQUET_DELTA_BINARY_PACKED;
+    bool delta = encoding == PARQUET_DELTA_BINARY_PACKED;
     /* A column without values may have no array for them. */
     bool any = count > 0;
     int rc = 0;
@@ -287,8 +315,8 @@ static int encode_values(struct parquet_writer *w, const struct leaf_writer *lea
         rc = plain_encode_fixed(any ? c->v.f64 + first : NULL, count, 8, out);
         break;
     case COLUMN_BYTES:
-        if (leaf->node->encoding != PARQUET_RLE_DICTIONARY)
-            return encode_bytes(w, leaf, c, first, count, out, err);
+        if (encoding != PARQUET_RLE_DICTIONARY)
+            return encode_bytes(w, encoding, c, first, count, out, err);
         rc = encode_indices(c, first, count, out);
         break;
     }
@@ -326,7 +354,8 @@ static int put_dictionary(struct parquet_writer *w, const struct leaf_writer *le
     buf_reset(&w->body);
     int rc = plain_encode_bytes(c->dict, c->dict_count, &w->plain, err);
     if (rc == 0)
-        rc = parquet_compress(leaf->node->codec, buf_view(&w->plain), &w->body, err);
+        rc =
+            parquet_compress(&w->compressor, leaf->node->codec, buf_view(&w->plain), &w->body, err);
     if (rc < 0)
         return rc;
     struct page_header h = {
@@ -335,20 +364,149 @@ static int put_dictionary(struct parquet_writer *w, const struct leaf_writer *le
     return put_page(w, chunk, &h, w->plain.len, out, err);
 }
 
-static int put_levels(struct parquet_writer *w, const struct leaf_writer *leaf,
-                      const struct column *c, uint32_t entry, struct page_header *h,
-                      struct err *err)
+/* Where the parts of a page lie in w->plain, which has it as version 1 does: levels behind their
+ * lengths, values. */
+struct layout {
+    size_t rep, def, values;
+};
+
+/* A column that has levels has them in every page, equal or not: parquet-go asks for them. */
+static int encode_levels(struct parquet_writer *w, const uint8_t *levels, uint32_t count,
+                         uint8_t max, struct err *err)
 {
+    struct buf *out = &w->plain;
+    size_t start = out->len;
+    int rc = buf_u32le(out, 0);
+    if (rc == 0)
+        rc = hybrid_encode_levels(levels, count, bit_width(max), out);
+    if (rc < 0)
+        return no_room(err, rc);
+    uint32_t bytes = (uint32_t)(out->len - start - 4);
+    memcpy(out->ptr + start, &bytes, sizeof bytes);
+    return 0;
+}
+
+static int encode_page(struct parquet_writer *w, const struct leaf_writer *leaf,
+                       enum parquet_encoding encoding, const struct column *c, struct position from,
+                       struct position to, struct layout *at, struct err *err)
+{
+    uint32_t entries = to.entry - from.entry;
     int rc = 0;
+    buf_reset(&w->plain);
+    *at = (struct layout){0};
     if (leaf->rep_max > 0)
-        rc =
-            hybrid_encode_levels(c->rep + entry, h->num_values, bit_width(leaf->rep_max), &w->body);
-    h->rep_bytes = (uint32_t)w->body.len;
+        rc = encode_levels(w, c->rep + from.entry, entries, leaf->rep_max, err);
+    at->def = w->plain.len;
     if (rc == 0 && leaf->def_max > 0)
-        rc =
-            hybrid_encode_levels(c->def + entry, h->num_values, bit_width(leaf->def_max), &w->body);
-    h->def_bytes = (uint32_t)w->body.len - h->rep_bytes;
+        rc = encode_levels(w, c->def + from.entry, entries, leaf->def_max, err);
+    at->values = w->plain.len;
+    if (rc == 0)
+        rc = encode_values(w, encoding, c, from.value, to.value - from.value, &w->plain, err);
+    return rc;
+}
+
+/* What is compressed must be decompressed by every reader, so a sixteenth is the least that pays:
+ * ids and times do not get there. */
+static bool compression_pays(size_t plain_bytes, size_t stored_bytes)
+{
+    return stored_bytes + plain_bytes / 16 < plain_bytes;
+}
+
+/* w->plain to w->body, in the form that the chunk's first page decides on. */
+static int form_page(struct parquet_writer *w, const struct leaf_writer *leaf,
+                     const struct layout *at, struct chunk_info *chunk, struct page_header *h,
+                     struct err *err)
+{
+    struct slice plain = buf_view(&w->plain);
+    bool first = w->pages.count == 0;
+    buf_reset(&w->body);
+    if (first)
+        chunk->page_type = leaf->node->codec == PARQUET_UNCOMPRESSED ? PAGE_DATA_V2 : PAGE_DATA;
+    if (chunk->page_type == PAGE_DATA) {
+        int rc = parquet_compress(&w->compressor, leaf->node->codec, plain, &w->body, err);
+        if (rc < 0)
+            return rc;
+        if (!first || compression_pays(plain.len, w->body.len)) {
+            h->type = PAGE_DATA;
+            h->rep_encoding = h->def_encoding = PARQUET_RLE;
+            return 0;
+        }
+        chunk->page_type = PAGE_DATA_V2;
+        buf_reset(&w->body);
+    }
+    struct slice rep = leaf->rep_max ? slice_of(plain.ptr + 4, at->def - 4) : slice_of(NULL, 0);
+    struct slice def = leaf->def_max ? slice_of(plain.ptr + at->def + 4, at->values - at->def - 4)
+                                     : slice_of(NULL, 0);
+    h->type = PAGE_DATA_V2;
+    h->rep_bytes = (uint32_t)rep.len;
+    h->def_bytes = (uint32_t)def.len;
+    int rc = buf_slice(&w->body, rep);
+    if (rc == 0)
+        rc = buf_slice(&w->body, def);
+    if (rc == 0)
+        rc = buf_slice(&w->body, slice_from(plain, at->values));
     return rc < 0 ? no_room(err, rc) : 0;
+}
+
+static bool same_levels(const uint8_t *a, const uint8_t *b, uint32_t count)
+{
+    return a == b || (a && b && memcmp(a, b, count) == 0);
+}
+
+static bool is_like_empty(const struct parquet_writer *w, const struct leaf_writer *leaf,
+                          const struct column *c, const struct page_info *page, uint32_t entry,
+                          const struct chunk_info *chunk)
+{
+    const struct empty_page *e = &w->empty;
+    const struct column *k = e->column;
+    return k && page->values == 0 && page->entries == e->entries &&
+           chunk->encoding == e->encoding && leaf->node->codec == e->codec &&
+           (w->pages.count == 0 || chunk->page_type == e->page_type) && c->rep_max == k->rep_max &&
+           c->def_max == k->def_max &&
+           (c->rep_max == 0 || same_levels(c->rep + entry, k->rep + e->entry, e->entries)) &&
+           (c->def_max == 0 || same_levels(c->def + entry, k->def + e->entry, e->entries));
+}
+
+/* After the page of w->header and w->body was put. */
+static int keep_empty(struct parquet_writer *w, const struct leaf_writer *leaf,
+                      const struct column *c, const struct page_info *page, uint32_t entry,
+                      const struct chunk_info *chunk, size_t plain_bytes)
+{
+    w->empty = (struct empty_page){.column = c,
+                                   .entry = entry,
+                                   .entries = page->entries,
+                                   .encoding = chunk->encoding,
+                                   .codec = leaf->node->codec,
+                                   .page_type = chunk->page_type,
+                                   .plain_bytes = w->header.len + plain_bytes};
+    buf_reset(&w->empty_bytes);
+    int rc = buf_slice(&w->empty_bytes, buf_view(&w->header));
+    return rc < 0 ? rc : buf_slice(&w->empty_bytes, buf_view(&w->body));
+}
+
+static int put_made(struct parquet_writer *w, const struct leaf_writer *leaf,
+                    const struct column *c, struct position from, struct position to,
+                    const struct page_info *page, struct chunk_info *chunk, struct buf *out,
+                    struct err *err)
+{
+    struct page_header h = {.num_values = page->entries,
+                            .num_nulls = page->entries - page->values,
+                            .num_rows = page->rows,
+                            .encoding = chunk->encoding};
+    struct layout at;
+    int rc = encode_page(w, leaf, chunk->encoding, c, from, to, &at, err);
+    if (rc == 0)
+        rc = form_page(w, leaf, &at, chunk, &h, err);
+    if (rc < 0)
+        return rc;
+    size_t plain_bytes = h.type == PAGE_DATA ? w->plain.len : w->body.len;
+    rc = put_page(w, chunk, &h, plain_bytes, out, err);
+    if (rc == 0 && page->values == 0) {
+        rc = keep_empty(w, leaf, c, page, from.entry, chunk, plain_bytes);
+        if (rc < 0)
+            no_room(err, rc);
+    }
+    return rc;
 }
 
 static int put_data(struct parquet_writer *w, const struct leaf_writer *leaf,
@@ -363,27 +521,15 @@ static int put_data(struct parquet_writer *w, const struct leaf_writer *leaf,
                              .rows = c->rep ? (uint32_t)bytes_count(c->rep + from.entry, entries, 0)
                                             : entries,
                              .bounds = bounds_of(leaf->node, c, from.value, values, w->seen.at)};
-    /* Indices are small already and stay readable without a codec. */
-    bool compress =
-        leaf->node->codec != PARQUET_UNCOMPRESSED && leaf->node->encoding != PARQUET_RLE_DICTIONARY;
-    struct page_header h = {.type = PAGE_DATA_V2,
-                            .num_values = entries,
-                            .num_nulls = entries - values,
-                            .num_rows = info.rows,
-                            .encoding = leaf->node->encoding,
-                            .is_compressed = compress};
-    buf_reset(&w->body);
-    buf_reset(&w->plain);
-    int rc = put_levels(w, leaf, c, from.entry, &h, err);
-    size_t plain_bytes = w->body.len;
-    if (rc == 0)
-        rc = encode_values(w, leaf, c, from.value, values, compress ? &w->plain : &w->body, err);
-    if (rc == 0 && compress)
-        rc = parquet_compress(leaf->node->codec, buf_view(&w->plain), &w->body, err);
-    if (rc < 0)
-        return rc;
-    plain_bytes = compress ? plain_bytes + w->plain.len : w->body.len;
-    rc = put_page(w, chunk, &h, plain_bytes, out, err);
+    int rc;
+    if (is_like_empty(w, leaf, c, &info, from.entry, chunk)) {
+        chunk->page_type = w->empty.page_type;
+        chunk->stored_bytes += w->empty_bytes.len;
+        chunk->plain_bytes += w->empty.plain_bytes;
+        rc = put(w, out, buf_view(&w->empty_bytes), err);
+    } else {
+        rc = put_made(w, leaf, c, from, to, &info, chunk, out, err);
+    }
     info.bytes = (uint32_t)(w->offset - info.offset);
     if (rc == 0 && !vec_push(&w->pages, info))
         rc = no_room(err, ERR_NOMEM);
@@ -435,7 +581,6 @@ static void column_check(const struct leaf_writer *leaf, const struct column *c,
     assert(c->rows == rows);
     assert(leaf->rep_max == 0 || (c->rep && c->rep[0] == 0));
     assert(leaf->def_max == 0 || c->def);
-    assert(leaf->node->encoding != PARQUET_RLE_DICTIONARY || c->has_dict);
 }
 
 static int put_chunk(struct parquet_writer *w, const struct leaf_writer *leaf,
@@ -445,17 +590,18 @@ static int put_chunk(struct parquet_writer *w, const struct leaf_writer *leaf,
     if (c->entries > LIMIT_PARQUET_CHUNK_ENTRIES)
         return err_set(err, ERR_LIMIT, "column %s: %u level entries in a row group",
                        leaf->node->name, c->entries);
-    struct chunk_info chunk = {.entries = c->entries,
+    struct chunk_info chunk = {.encoding = chunk_encoding(leaf, c),
+                               .entries = c->entries,
                                .null_count = (int64_t)c->entries - c->values};
     int rc = seen_reserve(w, c, err);
-    if (rc == 0 && leaf->node->encoding == PARQUET_RLE_DICTIONARY)
+    if (rc == 0 && chunk.encoding == PARQUET_RLE_DICTIONARY)
         rc = put_dictionary(w, leaf, c, &chunk, out, err);
     chunk.data_offset = w->offset;
     vec_reset(&w->pages);
     struct position at = {0};
     uint32_t rows_put = 0;
     while (rc == 0 && at.entry < c->entries) {
-        struct position end = page_end(w, leaf, c, at);
+        struct position end = page_end(w, leaf, chunk.encoding, c, at);
         rc = put_data(w, leaf, c, at, end, &chunk, out, err);
         if (rc == 0)
             rows_put += w->pages.at[w->pages.count - 1].rows;
@@ -484,6 +630,7 @@ int parquet_writer_row_group(struct parquet_writer *w, const struct column *colu
         return err_set(err, ERR_LIMIT, "more than %d row groups", ROW_GROUPS_MAX);
     int rc = w->offset == 0 ? put(w, out, SLICE(PARQUET_MAGIC), err) : 0;
     struct row_group_info info = {.offset = w->offset, .rows = rows};
+    w->empty = (struct empty_page){0};
     for (uint32_t i = 0; rc == 0 && i < w->leaf_count; i++) {
         rc = put_chunk(w, &w->leaves[i], &columns[i], rows, out, err);
         if (rc < 0)

@@ -183,17 +183,17 @@ static void put_path(struct thrift_writer *t, const struct parquet_writer *w, ui
 }
 
 /* Sorted: PLAIN for dictionaries and plain pages, RLE for levels, and the pages' own. */
-static void put_encodings(struct thrift_writer *t, const struct leaf_writer *leaf)
+static void put_encodings(struct thrift_writer *t, const struct leaf_writer *leaf,
+                          enum parquet_encoding encoding)
 {
     int32_t list[3];
     uint32_t count = 0;
-    uint8_t encoding = leaf->node->encoding;
     if (encoding == PARQUET_PLAIN || encoding == PARQUET_RLE_DICTIONARY)
         list[count++] = PARQUET_PLAIN;
     if (leaf->def_max > 0)
         list[count++] = PARQUET_RLE;
     if (encoding != PARQUET_PLAIN)
-        list[count++] = encoding;
+        list[count++] = (int32_t)encoding;
     thrift_put_list(t, 2, THRIFT_I32, count);
     for (uint32_t i = 0; i < count; i++)
         thrift_put_elem_int(t, list[i]);
@@ -212,15 +212,14 @@ static void put_statistics(struct thrift_writer *t, const struct parquet_writer 
     thrift_put_stop(t);
 }
 
-static void put_page_counts(struct thrift_writer *t, const struct leaf_writer *leaf,
-                            const struct chunk_info *c)
+static void put_page_counts(struct thrift_writer *t, const struct chunk_info *c)
 {
     bool dict = c->dict_offset > 0;
     thrift_put_list(t, 13, THRIFT_STRUCT, dict ? 2 : 1);
     for (int data = dict ? 0 : 1; data < 2; data++) {
         thrift_put_elem_struct(t);
-        thrift_put_i32(t, 1, data ? PAGE_DATA_V2 : PAGE_DICTIONARY);
-        thrift_put_i32(t, 2, data ? leaf->node->encoding : PARQUET_PLAIN);
+        thrift_put_i32(t, 1, data ? (int32_t)c->page_type : PAGE_DICTIONARY);
+        thrift_put_i32(t, 2, data ? (int32_t)c->encoding : PARQUET_PLAIN);
         thrift_put_i32(t, 3, data ? (int32_t)c->pages : 1);
         thrift_put_stop(t);
     }
@@ -231,7 +230,7 @@ static void put_chunk_metadata(struct thrift_writer *t, const struct parquet_wri
 {
     thrift_put_struct(t, 3);
     thrift_put_i32(t, 1, leaf->node->type);
-    put_encodings(t, leaf);
+    put_encodings(t, leaf, c->encoding);
     put_path(t, w, leaf->node_index);
     thrift_put_i32(t, 4, leaf->node->codec);
     thrift_put_i64(t, 5, c->entries);
@@ -241,7 +240,7 @@ static void put_chunk_metadata(struct thrift_writer *t, const struct parquet_wri
     if (c->dict_offset > 0)
         thrift_put_i64(t, 11, (int64_t)c->dict_offset);
     put_statistics(t, w, c);
-    put_page_counts(t, leaf, c);
+    put_page_counts(t, c);
     thrift_put_stop(t);
 }
 

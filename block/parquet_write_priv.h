@@ -34,7 +34,9 @@ struct page_info {
 };
 
 struct chunk_info {
-    uint64_t dict_offset; /* 0: none */
+    enum parquet_encoding encoding; /* of the data pages */
+    enum page_type page_type;       /* of them: PAGE_DATA or PAGE_DATA_V2 */
+    uint64_t dict_offset;           /* 0: none */
     uint64_t data_offset;
     uint64_t stored_bytes;
     uint64_t plain_bytes; /* headers included */
@@ -45,6 +47,17 @@ struct chunk_info {
     size_t bounds_at; /* in parquet_writer.bounds: min, then max */
     uint32_t min_bytes, max_bytes;
     uint32_t column_index_bytes, offset_index_bytes;
+};
+
+/* The last page without a value. Most columns of a block are empty, and what such a page holds
+ * follows from its levels, so the next column with the same ones gets the same bytes. */
+struct empty_page {
+    const struct column *column; /* NULL: none */
+    uint32_t entry, entries;
+    enum parquet_encoding encoding;
+    enum parquet_codec codec;
+    enum page_type page_type;
+    size_t plain_bytes; /* header included */
 };
 
 struct row_group_info {
@@ -68,6 +81,9 @@ struct parquet_writer {
     VEC(int32_t) lengths;
     VEC(uint8_t) seen; /* entries of the dictionary that stand in the page; all 0 between pages */
     struct buf body, plain, header;
+    struct compressor compressor;
+    struct empty_page empty; /* of the row group that is being written */
+    struct buf empty_bytes;
 };
 
 /* ---- parquet_bounds.c ---- */

@@ -445,7 +445,7 @@ static int add_nothing(struct shredder *s)
 
 /* The last span without a parent names the trace, the first service.name of its resource the
  * service; a root whose resource was never sent names nothing. */
-static int put_root(struct shredder *s, const struct trace *t)
+static struct shred_root root_of(const struct trace *t)
 {
     const struct span_batch *b = t->batch;
     struct slice name = slice_of(NULL, 0), service = slice_of(NULL, 0);
@@ -466,8 +466,7 @@ static int put_root(struct shredder *s, const struct trace *t)
             break;
         }
     }
-    int rc = put_dict(s, BLOCK_ROOT_NAME, name);
-    return rc < 0 ? rc : put_dict(s, BLOCK_ROOT_SERVICE, service);
+    return (struct shred_root){.service = service, .name = name};
 }
 
 static int put_times(struct shredder *s, const struct trace *t)
@@ -507,7 +506,8 @@ static int put_trace_id(struct shredder *s, const uint8_t id[16])
     return rc < 0 ? rc : put_id(s, BLOCK_TRACE_ID_TEXT, slice_of(text + 16 + zeros, 32 - zeros));
 }
 
-static int add_row(struct shredder *s, const struct trace *t, const uint8_t id[16], struct err *err)
+static int add_row(struct shredder *s, const struct trace *t, const struct shred_root *root,
+                   const uint8_t id[16], struct err *err)
 {
     struct shred_leaf *l = s->leaf;
     s->stats_first = l[BLOCK_STATS_SERVICE].values;
@@ -525,7 +525,8 @@ static int add_row(struct shredder *s, const struct trace *t, const uint8_t id[1
     }
     rc = rc < 0 ? rc : put_trace_id(s, id);
     rc = rc < 0 ? rc : put_times(s, t);
-    return rc < 0 ? rc : put_root(s, t);
+    rc = rc < 0 ? rc : put_dict(s, BLOCK_ROOT_NAME, root->name);
+    return rc < 0 ? rc : put_dict(s, BLOCK_ROOT_SERVICE, root->service);
 }
 
 /* Completes every column, so that shredder_columns cannot fail: strings still queued, and the
@@ -549,11 +550,22 @@ static int end_row(struct shredder *s)
 
 int shredder_add(struct shredder *s, const struct trace *t, struct err *err)
 {
+    return shredder_add_rooted(s, t, NULL, err);
+}
+
+int shredder_add_rooted(struct shredder *s, const struct trace *t, const struct shred_root *root,
+                        struct err *err)
+{
     static const uint8_t zeros[16];
     const uint8_t *id = t->span_count ? t->batch->spans.at[t->spans[0]].trace_id : zeros;
     assert(s->rows == 0 || memcmp(s->last_id, id, sizeof s->last_id) < 0);
     struct err inner = {.code = ERR_OK};
-    int rc = add_row(s, t, id, &inner);
+    struct shred_root computed;
+    if (!root) {
+        computed = root_of(t);
+        root = &computed;
+    }
+    int rc = add_row(s, t, root, id, &inner);
     rc = rc < 0 ? rc : end_row(s);
     if (rc < 0) {
         char text[33] = {0};

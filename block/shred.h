@@ -23,6 +23,14 @@ int shredder_reset(struct shredder *s, const struct block_dedicated *dedicated, 
  * (bad sequences become U+FFFD, copied into the shredder). */
 int shredder_add(struct shredder *s, const struct trace *trace, struct err *err);
 
+/* Names of a trace's root that were decided earlier, as in a block that is rewritten. */
+struct shred_root {
+    struct slice service, name;
+};
+/* The same with root names that are kept instead of computed; root NULL: computed. */
+int shredder_add_rooted(struct shredder *s, const struct trace *trace,
+                        const struct shred_root *root, struct err *err);
+
 uint32_t shredder_rows(const struct shredder *s);
 uint64_t shredder_spans(const struct shredder *s);
 /* Rough encoded size so far, for cutting row groups. */

@@ -117,6 +117,10 @@ void span_batch_clear(struct span_batch *b); /* frees */
 void span_batch_end_fragment(struct span_batch *b);
 /* Appends all of src, whose fragments have been ended; strings keep pointing where they did. False: out of memory, dst unchanged. */
 bool span_batch_append(struct span_batch *dst, const struct span_batch *src);
+/* Appends spans[0..count) of src with their scopes and resources, as they neighbour in that order;
+ * strings keep pointing where they did. False: out of memory, dst holds a part of them. */
+bool span_batch_append_spans(struct span_batch *dst, const struct span_batch *src,
+                             const uint32_t *spans, uint32_t count);
 
 /* A range that is being filled. Lists nest and interleave on the wire, yet each must end up
  * contiguous: an element goes to the end of its vector, and when another list has grown there in

@@ -237,8 +237,7 @@ int value_proto_parse(struct slice bytes, unsigned depth_max, struct span_batch 
     return read_value(&r, bytes, 0, out);
 }
 
-int links_proto_parse(struct slice bytes, unsigned depth_max, struct span_batch *b,
-                      struct err *err)
+int links_proto_parse(struct slice bytes, unsigned depth_max, struct span_batch *b, struct err *err)
 {
     struct reader r = {.batch = b, .start = bytes.ptr, .depth_max = depth_max, .err = err};
     struct cursor c = cursor_of(bytes);

@@ -4,6 +4,7 @@
 
 #include "block/block_meta.h"
 #include "block/parquet.h"
+#include "block/shred.h"
 #include "block/span.h"
 #include "objstore/objstore.h"
 
@@ -23,6 +24,10 @@ struct block_writer_opts {
     double bloom_false_positive;
     uint32_t bloom_shard_bytes;    /* largest; a small block gets a smaller filter */
     uint32_t compaction_level;
+    uint32_t replication_factor;   /* 0: none is written */
+    uint64_t objects_max;          /* no more traces than this will come, and the bloom filter is
+                                      made for so many; 0: not known, ids are kept to the end */
+    uint64_t start_unix_ns, end_unix_ns; /* of meta.json; 0 and 0: of the spans */
     uint64_t deadline_mono_ns;     /* for the whole block */
 };
 
@@ -34,8 +39,16 @@ void block_writer_free(struct block_writer *w); /* aborts what was not finished;
  * finish. A block that was begun and not finished is aborted. */
 int block_writer_begin(struct block_writer *w, const struct block_writer_opts *opts,
                        struct err *err);
-/* Traces in ascending order of id. The bytes behind the spans must live until finish. */
+/* Traces in ascending order of id. The bytes behind the spans must live until finish, or until the
+ * row group they are in has been cut. */
 int block_writer_add(struct block_writer *w, const struct trace *trace, struct err *err);
+/* The same with root names that are kept instead of computed; root NULL: computed. */
+int block_writer_add_rooted(struct block_writer *w, const struct trace *trace,
+                            const struct shred_root *root, struct err *err);
+/* Traces since the last cut; 0 after an add: it ended a row group. */
+uint32_t block_writer_pending(const struct block_writer *w);
+/* Ends the row group now: nothing that was added need live any longer. */
+int block_writer_cut(struct block_writer *w, struct err *err);
 /* The meta that was written; tenant and dedicated as in opts. */
 int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct err *err);
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "block/bloom.h"
-#include "block/shred.h"
 #include "catalog/block_store.h"
 
 /* Encoded bytes of one row group held before they go to the upload. */
@@ -19,8 +18,11 @@ struct block_writer {
     struct objstore_upload *upload;
     struct buf key;
     struct buf encoded;
-    VEC(struct trace_id { uint8_t id[16]; }) ids;
-    VEC(uint32_t) row_group_ends; /* counts of ids */
+    uint64_t traces;
+    struct bloom *bloom;                          /* when objects_max is told; else… */
+    VEC(struct trace_id { uint8_t id[16]; }) ids; /* …what will go into it */
+    struct trace_id last_id;
+    VEC(struct trace_id) last_ids; /* of each row group */
     uint64_t start_unix_ns, end_unix_ns;
 };
 
@@ -46,10 +48,13 @@ static void end_block(struct block_writer *w)
 {
     objstore_upload_abort(w->upload);
     parquet_writer_free(w->parquet);
+    bloom_free(w->bloom);
     w->upload = NULL;
     w->parquet = NULL;
+    w->bloom = NULL;
+    w->traces = 0;
     vec_reset(&w->ids);
-    vec_reset(&w->row_group_ends);
+    vec_reset(&w->last_ids);
     buf_reset(&w->encoded);
     w->start_unix_ns = w->end_unix_ns = 0;
 }
@@ -63,8 +68,22 @@ void block_writer_free(struct block_writer *w)
     buf_clear(&w->key);
     buf_clear(&w->encoded);
     vec_free(&w->ids);
-    vec_free(&w->row_group_ends);
+    vec_free(&w->last_ids);
     free(w);
+}
+
+/* Bytes of the one filter that `count` ids need, rounded up to whole words. Tempo sizes every shard
+ * at the configured bytes, 100 KB even for one trace; readers take the size from the object. */
+static uint32_t bloom_bytes(const struct block_writer *w, uint64_t count)
+{
+    double bits = ceil(-(double)count * log(w->opts.bloom_false_positive) / (M_LN2 * M_LN2));
+    double bytes = ceil(bits / 64) * 8;
+    return bytes < w->opts.bloom_shard_bytes ? (uint32_t)bytes : w->opts.bloom_shard_bytes;
+}
+
+static int bloom_begin(struct block_writer *w, uint64_t count, struct err *err)
+{
+    return bloom_new(count, w->opts.bloom_false_positive, bloom_bytes(w, count), &w->bloom, err);
 }
 
 int block_writer_begin(struct block_writer *w, const struct block_writer_opts *opts,
@@ -80,6 +99,8 @@ int block_writer_begin(struct block_writer *w, const struct block_writer_opts *o
     int rc = shredder_reset(w->shredder, opts->dedicated, opts->dedicated_count, err);
     if (rc == 0)
         rc = parquet_writer_new(&popts, &w->parquet, err);
+    if (rc == 0 && opts->objects_max)
+        rc = bloom_begin(w, opts->objects_max, err);
     buf_reset(&w->key);
     if (rc == 0 && block_key(&w->key, opts->tenant, opts->id, "data.parquet") < 0)
         rc = err_set(err, ERR_INVALID, "the block's key is too long");
@@ -93,11 +114,11 @@ static int flush_row_group(struct block_writer *w, struct err *err)
 {
     uint64_t start, end;
     shredder_times(w->shredder, &start, &end);
-    if (w->row_group_ends.count == 0 || start < w->start_unix_ns)
+    if (w->last_ids.count == 0 || start < w->start_unix_ns)
         w->start_unix_ns = start;
     if (end > w->end_unix_ns)
         w->end_unix_ns = end;
-    if (!vec_push(&w->row_group_ends, w->ids.count))
+    if (!vec_push(&w->last_ids, w->last_id))
         return err_set(err, ERR_NOMEM, "no memory for a block's index");
     int rc = parquet_writer_row_group(w->parquet, shredder_columns(w->shredder), &w->encoded, err);
     if (rc == 0)
@@ -108,16 +129,34 @@ static int flush_row_group(struct block_writer *w, struct err *err)
     return rc;
 }
 
+uint32_t block_writer_pending(const struct block_writer *w)
+{
+    return shredder_rows(w->shredder);
+}
+
+int block_writer_cut(struct block_writer *w, struct err *err)
+{
+    return shredder_rows(w->shredder) ? flush_row_group(w, err) : 0;
+}
+
 int block_writer_add(struct block_writer *w, const struct trace *trace, struct err *err)
 {
-    struct trace_id id;
+    return block_writer_add_rooted(w, trace, NULL, err);
+}
+
+int block_writer_add_rooted(struct block_writer *w, const struct trace *trace,
+                            const struct shred_root *root, struct err *err)
+{
     assert(trace->span_count > 0);
-    memcpy(id.id, trace->batch->spans.at[trace->spans[0]].trace_id, sizeof id.id);
-    int rc = shredder_add(w->shredder, trace, err);
+    int rc = shredder_add_rooted(w->shredder, trace, root, err);
     if (rc < 0)
         return rc;
-    if (!vec_push(&w->ids, id))
-        return err_set(err, ERR_NOMEM, "no memory for a block's index");
+    memcpy(w->last_id.id, trace->batch->spans.at[trace->spans[0]].trace_id, sizeof w->last_id.id);
+    w->traces++;
+    if (w->bloom)
+        bloom_add(w->bloom, w->last_id.id);
+    else if (!vec_push(&w->ids, w->last_id))
+        return err_set(err, ERR_NOMEM, "no memory for a block's bloom filter");
     if (shredder_bytes(w->shredder) >= w->opts.row_group_bytes)
         return flush_row_group(w, err);
     return 0;
@@ -131,65 +170,42 @@ static int put(struct block_writer *w, const char *name, struct slice body, stru
     return objstore_put(w->store, buf_view(&w->key), body, 0, w->opts.deadline_mono_ns, err);
 }
 
-/* Bytes of the one filter that `count` ids need, rounded up to whole words. Tempo sizes every shard
- * at the configured bytes, 100 KB even for one trace; readers take the size from the object. */
-static uint32_t bloom_bytes(const struct block_writer *w, uint64_t count)
-{
-    double bits = ceil(-(double)count * log(w->opts.bloom_false_positive) / (M_LN2 * M_LN2));
-    double bytes = ceil(bits / 64) * 8;
-    return bytes < w->opts.bloom_shard_bytes ? (uint32_t)bytes : w->opts.bloom_shard_bytes;
-}
-
 static int put_blooms(struct block_writer *w, uint32_t *shards, struct err *err)
 {
-    struct bloom *bloom;
-    int rc = bloom_new(w->ids.count, w->opts.bloom_false_positive, bloom_bytes(w, w->ids.count),
-                       &bloom, err);
+    int rc = w->bloom ? 0 : bloom_begin(w, w->ids.count, err);
     if (rc < 0)
         return rc;
     for (uint32_t i = 0; i < w->ids.count; i++)
-        bloom_add(bloom, w->ids.at[i].id);
-    *shards = bloom_shards(bloom);
+        bloom_add(w->bloom, w->ids.at[i].id);
+    *shards = bloom_shards(w->bloom);
     for (uint32_t i = 0; i < *shards && rc == 0; i++) {
         char name[24];
         snprintf(name, sizeof name, "bloom-%u", i);
         buf_reset(&w->encoded);
-        rc = bloom_write(bloom, i, &w->encoded);
+        rc = bloom_write(w->bloom, i, &w->encoded);
         if (rc < 0)
             err_set(err, rc, "no memory for a bloom filter");
         else
             rc = put(w, name, buf_view(&w->encoded), err);
     }
-    bloom_free(bloom);
     return rc;
 }
 
 static int put_index(struct block_writer *w, struct err *err)
 {
-    VEC(struct trace_id) last = {0};
-    int rc = 0;
-    for (uint32_t i = 0; i < w->row_group_ends.count && rc == 0; i++) {
-        if (!vec_push(&last, w->ids.at[w->row_group_ends.at[i] - 1]))
-            rc = err_set(err, ERR_NOMEM, "no memory for a block's index");
-    }
     buf_reset(&w->encoded);
-    if (rc == 0) {
-        rc = block_index_write((const uint8_t(*)[16])last.at, last.count, &w->encoded);
-        if (rc < 0)
-            err_set(err, rc, "no memory for a block's index");
-    }
-    if (rc == 0)
-        rc = put(w, "index", buf_view(&w->encoded), err);
-    vec_free(&last);
-    return rc;
+    int rc = block_index_write((const uint8_t(*)[16])w->last_ids.at, w->last_ids.count,
+                               &w->encoded);
+    if (rc < 0)
+        return err_set(err, rc, "no memory for a block's index");
+    return put(w, "index", buf_view(&w->encoded), err);
 }
 
 int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct err *err)
 {
-    assert(w->ids.count > 0);
-    int rc = 0;
-    if (shredder_rows(w->shredder) > 0)
-        rc = flush_row_group(w, err);
+    assert(w->traces > 0);
+    assert(w->opts.objects_max == 0 || w->traces <= w->opts.objects_max);
+    int rc = block_writer_cut(w, err);
     uint32_t footer_bytes = 0;
     if (rc == 0)
         rc = parquet_writer_finish(w->parquet, &w->encoded, &footer_bytes, err);
@@ -203,16 +219,18 @@ int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct 
     if (rc < 0)
         return rc;
     buf_reset(&w->encoded);
+    bool told = w->opts.start_unix_ns || w->opts.end_unix_ns;
     *meta = (struct block_meta){
         .version = BLOCK_VPARQUET4,
         .tenant = w->opts.tenant,
-        .start_unix_ns = w->start_unix_ns,
-        .end_unix_ns = w->end_unix_ns,
-        .total_objects = w->ids.count,
+        .start_unix_ns = told ? w->opts.start_unix_ns : w->start_unix_ns,
+        .end_unix_ns = told ? w->opts.end_unix_ns : w->end_unix_ns,
+        .total_objects = (int64_t)w->traces,
         .size = parquet_writer_bytes(w->parquet),
         .compaction_level = w->opts.compaction_level,
         .total_records = parquet_writer_row_groups(w->parquet),
         .footer_size = footer_bytes,
+        .replication_factor = w->opts.replication_factor,
         .dedicated = w->opts.dedicated,
         .dedicated_count = w->opts.dedicated_count,
     };

@@ -15,9 +15,8 @@ if [ -z "${S3_ENDPOINT:-}" ]; then
     trap '"$here/support/radosgw" stop "$dir"; rm -rf "$dir"' EXIT
     settings=$("$here/support/radosgw" start "$dir")
     eval "$settings"
+    export no_proxy=${no_proxy:-127.0.0.1}
 fi
 export S3_ENDPOINT S3_ACCESS_KEY S3_SECRET_KEY
 
-failed=0
-for program; do "$program" || failed=1; done
-exit $failed
+"$here/run-unit" "$@"

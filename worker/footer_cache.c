@@ -88,7 +88,7 @@ static int footer_load(struct objstore *store, const struct block_meta *meta,
     memcpy(f->block_id, meta->id, sizeof f->block_id);
     int rc = block_open(store, meta, deadline_mono_ns, f->arena, &f->file, err);
     if (rc == 0)
-        rc = block_schema_bind(f->file, f->leaf_of, err);
+        rc = block_schema_bind(f->file, meta->version, f->leaf_of, err);
     if (rc < 0) {
         footer_free(f);
         return rc;

@@ -5,10 +5,22 @@
 
 #include "worker/worker_limits.h"
 
+bool scan_has(const struct scan *s, int leaf)
+{
+    return s->ready ? leaf < BLOCK_V4_LEAVES : s->footer->leaf_of[leaf] >= 0;
+}
+
+struct slice scan_path(const struct scan *s, int leaf)
+{
+    if (s->ready || s->footer->leaf_of[leaf] < 0)
+        return slice_cstr(block_leaves[leaf].path);
+    return s->footer->file->leaves[s->footer->leaf_of[leaf]].path;
+}
+
 static int leaf_error(const struct scan *s, int leaf, struct err *err, const char *what)
 {
-    (void)s;
-    return err_set(err, ERR_CORRUPT, "column %s: %s", block_leaves[leaf].path, what);
+    struct slice path = scan_path(s, leaf);
+    return err_set(err, ERR_CORRUPT, "column %.*s: %s", SLICE_ARGS(path), what);
 }
 
 static void release_buf(void *ctx)

@@ -34,6 +34,10 @@ struct scan {
 int scan_need(struct scan *s, const int *leaves, size_t count, struct err *err);
 /* After scan_need. */
 const struct column *scan_column(const struct scan *s, int leaf);
+/* Whether there is such a column at all: versions differ, and so do blocks of vParquet5. */
+bool scan_has(const struct scan *s, int leaf);
+/* The column's path in the file, for errors. */
+struct slice scan_path(const struct scan *s, int leaf);
 /* Fills the maps and counts. */
 int scan_maps(struct scan *s, struct err *err);
 

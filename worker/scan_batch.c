@@ -63,32 +63,56 @@ static const struct {
     {TRACEQL_LEVEL_SPAN, "http.status_code", BLOCK_SPAN_HTTP_STATUS},
 };
 
-/* The leaf of its own that an attribute has in this block, or -1. */
-static int own_leaf(const struct scan *s, const struct traceql_field *f)
+static int static_leaf(const struct scan *s, const struct traceql_field *f)
 {
-    if (f->intrinsic != TRACEQL_ATTRIBUTE)
-        return intrinsic_leaf[f->intrinsic];
     for (size_t i = 0; i < sizeof static_columns / sizeof static_columns[0]; i++) {
-        if (static_columns[i].level == f->level &&
+        if (static_columns[i].level == f->level && scan_has(s, static_columns[i].leaf) &&
             slice_eq(f->name, slice_cstr(static_columns[i].name)))
             return static_columns[i].leaf;
-    }
-    int slots[2] = {0, 0}; /* span, resource: strings are numbered by scope */
-    for (size_t i = 0; s->meta && i < s->meta->dedicated_count; i++) {
-        const struct block_dedicated *d = &s->meta->dedicated[i];
-        if (d->type != BLOCK_DEDICATED_STRING || d->scope > BLOCK_SCOPE_RESOURCE)
-            continue;
-        int slot = slots[d->scope]++;
-        enum traceql_level level =
-            d->scope == BLOCK_SCOPE_SPAN ? TRACEQL_LEVEL_SPAN : TRACEQL_LEVEL_RESOURCE;
-        if (slot < BLOCK_DEDICATED_MAX && level == f->level && slice_eq(d->name, f->name))
-            return (level == TRACEQL_LEVEL_SPAN ? BLOCK_SPAN_DEDICATED : BLOCK_RESOURCE_DEDICATED) +
-                   slot;
     }
     return -1;
 }
 
-/* Definition level from which on an element of the level is there. */
+/* Of a name that is there twice the later place counts, as for those who write. */
+static int dedicated_leaf(const struct scan *s, const struct traceql_field *f)
+{
+    static const enum traceql_level levels[] = {
+        [BLOCK_SCOPE_SPAN] = TRACEQL_LEVEL_SPAN,
+        [BLOCK_SCOPE_RESOURCE] = TRACEQL_LEVEL_RESOURCE,
+        [BLOCK_SCOPE_EVENT] = TRACEQL_LEVEL_EVENT,
+    };
+    struct block_places places = {0};
+    int found = -1;
+    for (size_t i = 0; s->meta && i < s->meta->dedicated_count; i++) {
+        const struct block_dedicated *d = &s->meta->dedicated[i];
+        int leaf = block_dedicated_leaf(&places, d);
+        if (leaf >= 0 && levels[d->scope] == f->level && slice_eq(d->name, f->name) &&
+            scan_has(s, leaf))
+            found = leaf;
+    }
+    return found;
+}
+
+/* The leaf of its own that a field has in this block, or -1. */
+static int own_leaf(const struct scan *s, const struct traceql_field *f)
+{
+    if (f->intrinsic == TRACEQL_EVENT_TIME && !scan_has(s, BLOCK_EVENT_TIME))
+        return BLOCK_EVENT_TIME_UNIX; /* vParquet3, or nothing */
+    if (f->intrinsic != TRACEQL_ATTRIBUTE)
+        return intrinsic_leaf[f->intrinsic];
+    int leaf = static_leaf(s, f);
+    return leaf >= 0 ? leaf : dedicated_leaf(s, f);
+}
+
+static int column_corrupt(const struct scan *s, const struct column *c, struct err *err,
+                          const char *what)
+{
+    struct slice path = scan_path(s, (int)(c - s->decoded));
+    return err_set(err, ERR_CORRUPT, "column %.*s: %s", SLICE_ARGS(path), what);
+}
+
+/* Definition level from which on an element of the level is there; also the repetition level of a
+ * further one. */
 static uint8_t element_def(enum traceql_level level)
 {
     static const uint8_t def[TRACEQL_LEVELS] = {[TRACEQL_LEVEL_TRACE] = 0,
@@ -101,12 +125,13 @@ static uint8_t element_def(enum traceql_level level)
 }
 
 /* Whose each present value is. elements gets how many there are. NULL in *owner: value i belongs to
- * element i. */
+ * element i. *several: some element has more than one value. */
 static int owners(struct scan *s, const struct column *c, enum traceql_level level,
-                  const uint32_t **owner, uint32_t *elements, struct err *err)
+                  const uint32_t **owner, uint32_t *elements, bool *several, struct err *err)
 {
     uint8_t there = element_def(level);
     *owner = NULL;
+    *several = false;
     if (c->def_max <= there) { /* required: every element has a value */
         *elements = c->values;
         return 0;
@@ -118,9 +143,14 @@ static int owners(struct scan *s, const struct column *c, enum traceql_level lev
     for (uint32_t i = 0; i < c->entries; i++) {
         if (c->def[i] < there)
             continue;
+        if (c->rep[i] <= there)
+            element++;
+        else
+            *several = true;
+        if (element == 0)
+            return column_corrupt(s, c, err, "a list begins in its middle");
         if (c->def[i] == c->def_max)
-            own[n++] = element;
-        element++;
+            own[n++] = element - 1;
     }
     *owner = own;
     *elements = element;
@@ -165,21 +195,6 @@ static int column_values(struct scan *s, const struct column *c, struct traceql_
     return 0;
 }
 
-static int own_column(struct scan *s, int leaf, enum traceql_level level, uint32_t elements_want,
-                      struct traceql_input *in, struct err *err)
-{
-    const struct column *c = scan_column(s, leaf);
-    uint32_t elements = 0;
-    in->has_column = true;
-    int rc = column_values(s, c, &in->column, err);
-    if (rc == 0)
-        rc = owners(s, c, level, &in->column.owner, &elements, err);
-    if (rc == 0 && c->entries && elements != elements_want)
-        rc = err_set(err, ERR_CORRUPT, "column %s: %u elements, others have %u",
-                     block_leaves[leaf].path, elements, elements_want);
-    return rc;
-}
-
 /* ---- generic attributes ---- */
 
 /* Occurrences of one key: which attribute slots (entries of the key column that are there) and
@@ -191,7 +206,7 @@ struct occurrences {
 };
 
 static int find_occurrences(struct scan *s, enum traceql_level level, struct slice name,
-                            struct occurrences *out, struct err *err)
+                            uint32_t elements_want, struct occurrences *out, struct err *err)
 {
     const struct column *key = scan_column(s, attr_levels[level].leaf + BLOCK_ATTR_KEY);
     uint8_t there = element_def(level);
@@ -206,6 +221,7 @@ static int find_occurrences(struct scan *s, enum traceql_level level, struct sli
     VEC(uint32_t) slots = {0}, owner_of = {0};
     uint32_t element = 0, slot = 0, value = 0;
     bool ok = true;
+    int rc = 0;
     for (uint32_t i = 0; i < key->entries && ok; i++) {
         if (key->rep[i] < attr_levels[level].rep && key->def[i] >= there)
             element++;
@@ -218,6 +234,8 @@ static int find_occurrences(struct scan *s, enum traceql_level level, struct sli
         }
         slot++;
     }
+    if (ok && key->entries && element != elements_want)
+        rc = column_corrupt(s, key, err, "it has another number of elements than the others");
     out->slot = ok ? arena_array(s->arena, uint32_t, slots.count) : NULL;
     out->owner = ok ? arena_array(s->arena, uint32_t, slots.count) : NULL;
     out->count = slots.count;
@@ -229,7 +247,7 @@ static int find_occurrences(struct scan *s, enum traceql_level level, struct sli
     vec_free(&owner_of);
     if (!out->slot || !out->owner)
         return arena_err(s->arena, err, "a row group");
-    return 0;
+    return rc;
 }
 
 /* The values that a value column holds for the occurrences. Its entries follow the key column's:
@@ -310,12 +328,12 @@ static int occurrence_values(struct scan *s, int leaf, uint8_t attr_rep,
     return 0;
 }
 
-static int generic_attrs(struct scan *s, const struct traceql_field *f, struct traceql_attrs *out,
-                         struct err *err)
+static int generic_attrs(struct scan *s, const struct traceql_field *f, uint32_t elements_want,
+                         struct traceql_attrs *out, struct err *err)
 {
     const struct attr_level *level = &attr_levels[f->level];
     struct occurrences occ;
-    int rc = find_occurrences(s, f->level, f->name, &occ, err);
+    int rc = find_occurrences(s, f->level, f->name, elements_want, &occ, err);
     out->count = occ.count;
     out->owner = occ.owner;
     if (rc < 0 || occ.count == 0)
@@ -332,6 +350,129 @@ static int generic_attrs(struct scan *s, const struct traceql_field *f, struct t
     return rc;
 }
 
+/* ---- columns of a field's own ---- */
+
+/* Both have owners, of the same numbering, and the same type. */
+static int merge_values(struct scan *s, const struct traceql_values *a,
+                        const struct traceql_values *b, struct traceql_values *out,
+                        struct err *err)
+{
+    uint32_t n = a->count + b->count;
+    bool text = b->type == TRACEQL_STRING;
+    uint32_t *owner = arena_array(s->arena, uint32_t, n);
+    int64_t *i64 = arena_array(s->arena, int64_t, text ? 0 : n);
+    struct slice *dict = arena_array(s->arena, struct slice, text ? n : 0);
+    if (!owner || !i64 || !dict)
+        return arena_err(s->arena, err, "a row group");
+    uint32_t i = 0, k = 0;
+    for (uint32_t at = 0; at < n; at++) {
+        bool first = k == b->count || (i < a->count && a->owner[i] <= b->owner[k]);
+        const struct traceql_values *from = first ? a : b;
+        uint32_t value = first ? i++ : k++;
+        owner[at] = from->owner[value];
+        if (text)
+            dict[at] = from->dict[from->idx ? from->idx[value] : value];
+        else
+            i64[at] = from->i64[value];
+    }
+    *out = (struct traceql_values){.type = b->type, .count = n, .owner = owner};
+    if (text) {
+        out->dict = dict;
+        out->dict_count = n;
+    } else {
+        out->i64 = i64;
+    }
+    return 0;
+}
+
+/* Numbers the occurrences anew: those of the generic list and, between them, one for each element
+ * that has values in the column. Owners become these numbers. */
+static int number_occurrences(struct scan *s, struct traceql_attrs *attrs,
+                              struct traceql_values *column, struct err *err)
+{
+    uint32_t *owner = arena_array(s->arena, uint32_t, (size_t)attrs->count + column->count);
+    uint32_t *now = arena_array(s->arena, uint32_t, attrs->count); /* old number to new */
+    uint32_t *column_owner = arena_array(s->arena, uint32_t, column->count);
+    if (!owner || !now || !column_owner)
+        return arena_err(s->arena, err, "a row group");
+    uint32_t n = 0, old = 0, value = 0;
+    while (old < attrs->count || value < column->count) {
+        if (value == column->count ||
+            (old < attrs->count && attrs->owner[old] <= column->owner[value])) {
+            owner[n] = attrs->owner[old];
+            now[old++] = n++;
+            continue;
+        }
+        owner[n] = column->owner[value];
+        while (value < column->count && column->owner[value] == owner[n])
+            column_owner[value++] = n;
+        n++;
+    }
+    struct traceql_values *lists[] = {&attrs->strings, &attrs->ints, &attrs->floats, &attrs->bools};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        uint32_t *moved = arena_array(s->arena, uint32_t, lists[i]->count);
+        if (!moved)
+            return arena_err(s->arena, err, "a row group");
+        for (uint32_t k = 0; k < lists[i]->count; k++)
+            moved[k] = now[lists[i]->owner[k]];
+        lists[i]->owner = moved;
+    }
+    attrs->count = n;
+    attrs->owner = owner;
+    column->owner = column_owner;
+    return 0;
+}
+
+/* A column with arrays is handed over as what it would be in vParquet4: attributes of the generic
+ * list. traceql knows arrays only there. */
+static int column_to_attrs(struct scan *s, struct traceql_values *column,
+                           struct traceql_attrs *attrs, struct err *err)
+{
+    struct traceql_values *list = column->type == TRACEQL_STRING ? &attrs->strings : &attrs->ints;
+    int rc = number_occurrences(s, attrs, column, err);
+    if (rc == 0 && list->count)
+        return merge_values(s, list, column, list, err);
+    *list = *column;
+    return rc;
+}
+
+/* vParquet3: events have the time itself. */
+static int event_times(struct scan *s, const struct column *c, const uint32_t *event_span,
+                       struct traceql_values *out, struct err *err)
+{
+    const struct column *start = scan_column(s, BLOCK_SPAN_START);
+    int64_t *since = arena_array(s->arena, int64_t, c->values);
+    if (!since)
+        return arena_err(s->arena, err, "a row group");
+    if (start->values != s->spans)
+        return column_corrupt(s, start, err, "it has not one value for each span");
+    for (uint32_t i = 0; i < c->values; i++)
+        since[i] = (int64_t)((uint64_t)c->v.i64[i] - (uint64_t)start->v.i64[event_span[i]]);
+    *out = (struct traceql_values){.type = TRACEQL_INT, .count = c->values, .i64 = since};
+    return 0;
+}
+
+static int own_column(struct scan *s, int leaf, enum traceql_level level,
+                      const struct traceql_batch *batch, struct traceql_input *in, struct err *err)
+{
+    const struct column *c = scan_column(s, leaf);
+    struct traceql_values values = {0};
+    uint32_t elements = 0;
+    bool several = false;
+    int rc = column_values(s, c, &values, err);
+    if (rc == 0)
+        rc = owners(s, c, level, &values.owner, &elements, &several, err);
+    if (rc == 0 && c->entries && elements != batch->counts[level])
+        rc = column_corrupt(s, c, err, "it has another number of elements than the others");
+    if (rc == 0 && leaf == BLOCK_EVENT_TIME_UNIX)
+        rc = event_times(s, c, batch->event_span, &values, err);
+    if (rc == 0 && several)
+        return column_to_attrs(s, &values, &in->attrs, err);
+    in->has_column = true;
+    in->column = values;
+    return rc;
+}
+
 /* ---- the batch ---- */
 
 static size_t field_leaves(const struct scan *s, const struct traceql_field *f, int *leaves)
@@ -340,6 +481,8 @@ static size_t field_leaves(const struct scan *s, const struct traceql_field *f, 
     int own = own_leaf(s, f);
     if (own >= 0)
         leaves[n++] = own;
+    if (own == BLOCK_EVENT_TIME_UNIX)
+        leaves[n++] = BLOCK_SPAN_START;
     if (f->intrinsic == TRACEQL_ATTRIBUTE && attr_levels[f->level].leaf >= 0) {
         for (int k = 0; k < BLOCK_ATTR_LEAVES; k++) {
             if (k != BLOCK_ATTR_IS_ARRAY && k != BLOCK_ATTR_UNSUPPORTED)
@@ -365,8 +508,7 @@ static int child_map(struct scan *s, int leaf, const uint32_t **out, uint32_t *c
         spans += c->rep[i] <= BLOCK_REP_SPAN && c->def[i] >= BLOCK_REP_SPAN;
         if (c->def[i] == c->def_max) {
             if (spans == 0 || spans > s->spans)
-                return err_set(err, ERR_CORRUPT, "column %s: levels do not add up",
-                               block_leaves[leaf].path);
+                return column_corrupt(s, c, err, "levels do not add up");
             span[n++] = spans - 1;
         }
     }
@@ -415,10 +557,10 @@ int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_bat
     for (size_t i = 0; i < n && rc == 0; i++) {
         const struct traceql_field *f = traceql_field_at(q, i);
         int own = own_leaf(s, f);
-        if (own >= 0)
-            rc = own_column(s, own, f->level, out->counts[f->level], &inputs[i], err);
-        if (rc == 0 && f->intrinsic == TRACEQL_ATTRIBUTE && attr_levels[f->level].leaf >= 0)
-            rc = generic_attrs(s, f, &inputs[i].attrs, err);
+        if (f->intrinsic == TRACEQL_ATTRIBUTE && attr_levels[f->level].leaf >= 0)
+            rc = generic_attrs(s, f, out->counts[f->level], &inputs[i].attrs, err);
+        if (rc == 0 && own >= 0)
+            rc = own_column(s, own, f->level, out, &inputs[i], err);
     }
     return rc;
 }

@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import zlib from 'node:zlib';
 
 import {
@@ -220,13 +221,16 @@ group('requests that would grow in memory are refused', async () => {
     const proto = Buffer.alloc(HTTP_BODY_MAX - 2).fill(Buffer.from([0x0a, 0x00]));
     const spans = len(1, len(2, Buffer.alloc(HTTP_BODY_MAX - 64).fill(Buffer.from([0x12, 0x00]))));
     const json = `{"resourceSpans":[${'{},'.repeat((HTTP_BODY_MAX - 64) / 3)}{}]}`;
-    const before_ = server.rss();
-    server.peakReset();
-    const answers = await Promise.all([sendProto(server, proto), sendProto(server, spans),
-        sendJson(server, json)]);
-    for (const a of answers) assert.ok([200, 400, 413].includes(a.status), `${a.status} ${a.text}`);
-    const grown = server.peak() - before_;
-    assert.ok(grown < 768 * MiB * slack, `three requests of 20 MiB took ${Math.round(grown / MiB)} MiB`);
+    for (const [send, body] of [[sendProto, proto], [sendProto, spans], [sendJson, json]]) {
+        const before_ = server.rss();
+        server.peakReset();
+        const a = await send(server, body);
+        assert.ok([200, 400, 413].includes(a.status), `${a.status} ${a.text}`);
+        if (a.status !== 200) assert.match(statusOf(a).message, /almost empty|trace ids must be/);
+        const grown = server.peak() - before_;
+        /* Twelve times the body (otlp/otlp_priv.h), the body, and a vector on its way to a larger one. */
+        assert.ok(grown < 448 * MiB * slack, `a request of 20 MiB took ${Math.round(grown / MiB)} MiB`);
+    }
 });
 
 /* ---- the HTTP around it ---- */
@@ -400,7 +404,7 @@ group('a claim of 1 GiB in ten bytes takes no memory', async () => {
             `${head}Content-Length: ${HTTP_BODY_MAX + 1}\r\nExpect: 100-continue\r\n\r\n`, { end: false });
         assertRefused(parseAnswer(expect.text), 413, 8, 'http: request body too large');
         /* A chunk of 1 GiB that never comes: it ends when the client does. */
-        await raw(s.httpPort, `${head}Transfer-Encoding: chunked\r\n\r\n40000000\r\n0123456789`);
+        await raw(s.httpPort, `${head}Transfer-Encoding: chunked\r\n\r\n40000000\r\n0123456789`, { patience: 50 });
     }
     /* Many that claim what may be claimed, and send ten bytes of it. */
     const head = `POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: ${PROTO}\r\n`;
@@ -423,7 +427,7 @@ group('half requests end with their client and leave nothing behind', async () =
         'Transfer-Encoding: chunked\r\n\r\n10\r\n0123');
     const cuts = [1, 10, head.length - 20, head.length, head.length + 1, whole.length >> 1, whole.length - 1];
     for (const bytes of [...cuts.map((n) => whole.subarray(0, n)), chunked]) {
-        const closed = await raw(s.httpPort, bytes); /* an orderly end */
+        const closed = await raw(s.httpPort, bytes, { patience: 50 }); /* an orderly end */
         assert.doesNotMatch(closed.text, /^HTTP\/1.1 2/);
         const socket = await open(s.httpPort); /* and a reset */
         await new Promise((resolve) => socket.write(bytes, resolve));
@@ -442,6 +446,44 @@ group('half requests end with their client and leave nothing behind', async () =
     grpc.close();
     assert.deepEqual(await spansOf(s, b.traceId), []);
     await until('descriptors are given back', () => s.fds() <= fds);
+});
+
+group('a client that sends half a request and closes at once is let go at once', async () => {
+    const s = server;
+    const fds = s.fds();
+    const head = `POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: ${PROTO}\r\n`;
+    const halves = [head.slice(0, 50), head, `${head}Content-Length: 100\r\n\r\n`,
+        `${head}Content-Length: 100\r\n\r\n0123`, `${head}Transfer-Encoding: chunked\r\n\r\n10\r\n0123`];
+    /* Several of each: whether bytes and end come as one event is the kernel's choice. */
+    for (const port of [s.httpPort, s.apiPort]) {
+        for (const bytes of halves) {
+            for (let i = 0; i < 5; i++) await raw(port, bytes, { ms: 3000 });
+        }
+    }
+    await until('descriptors are given back', () => s.fds() <= fds);
+});
+
+group('half bodies of many clients are bounded in sum', async () => {
+    const s = server;
+    const before_ = s.rss();
+    const head = `POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: ${PROTO}\r\nContent-Length: ${HTTP_BODY_MAX}\r\n\r\n`;
+    const piece = Buffer.alloc(MiB);
+    const sockets = await Promise.all(range(0, 40).map(() => open(s.httpPort)));
+    /* Each sends three quarters of what it announced, or as much as the server takes of it. */
+    const sent = Promise.all(sockets.map(async (k) => {
+        k.resume();
+        k.write(head);
+        for (let i = 0; i < 15 && !k.destroyed; i++) {
+            if (!k.write(piece))
+                await new Promise((resolve) => k.once('drain', resolve).once('close', resolve));
+        }
+    }));
+    await Promise.race([sent, pause(3000)]); /* a server may well leave them waiting */
+    await assertServes(s);
+    const grown = s.rss() - before_;
+    for (const k of sockets) k.destroy();
+    assert.ok(grown < 320 * MiB, `40 half bodies take ${Math.round(grown / MiB)} MiB, ` +
+        'ingest.max_buffered_bytes is 64 MiB');
 });
 
 /* ---- ids ---- */
@@ -493,7 +535,7 @@ group('ids of a wrong length and zero ids are refused in exact words', async () 
 
     const metrics = (await s.api('/metrics')).text;
     for (const reason of ['invalid_trace_id', 'invalid_span_id'])
-        assert.match(metrics, new RegExp(`tempo_discarded_spans_total\\{reason="${reason}",tenant="single-tenant"\\} [1-9]`));
+        assert.ok(metrics.match(`tempo_discarded_spans_total\\{reason="${reason}",tenant="single-tenant"\\} [1-9]`), reason);
 });
 
 /* ---- JSON ---- */
@@ -511,7 +553,7 @@ group('JSON that is broken, cut or of the wrong shape is refused', async () => {
     agent.destroy();
     const broken = ['nul', 'null null', '[]', '7', '"x"', '{]', `${text}x`, `${text}${text}`, '{"resourceSpans":{}}',
         '{"resourceSpans":[7]}', '{"resourceSpans":[{"scopeSpans":"x"}]}', "{'resourceSpans':[]}",
-        '{"resourceSpans":[],}', '{"resourceSpans":[,]}', '\u0000', '{"a":"\u0001"}', '{"a":"\\x"}', '{"a":"\\u12"}',
+        '{"resourceSpans":[],}', '{"resourceSpans":[,]}', '\u0000', '{"a":"\u0001"}',
         '{"a":01}', '{"a":+1}', '{"a":.5}', '{"a":1e}', '{"a":NaN}', '{"a":tru}', '{"a" 1}', '\ufeff{}'];
     const taken = []; /* all of them, so that one run tells the whole story */
     const check = async (body, what) => {
@@ -532,6 +574,11 @@ group('JSON that is broken, cut or of the wrong shape is refused', async () => {
     for (const f of fieldsOfSpan) await check(good(f), JSON.stringify(f));
     assert.deepEqual(taken, [], 'broken JSON that was taken');
     assert.deepEqual(await spansOf(s, id), []);
+});
+
+group('a broken escape is refused in a string that is passed over, too', async () => {
+    for (const body of ['{"a":"\\x"}', '{"a":"\\u12"}', '{"a":"\\u12g4"}'])
+        assertRefused(await sendJson(server, body), 400, 3, /./, body);
 });
 
 group('JSON deeper than any value is refused', async () => {
@@ -621,22 +668,21 @@ group('garbage on the HTTP ports is answered with an error or a closed connectio
         `${head}Content-Length: 5\r\nContent-Length: 6\r\n\r\n012345`,
         `${head}Transfer-Encoding: chunked\r\n\r\nZZ\r\n`, `${head}Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nabc`,
         `${head}Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\nabc`, `${head}Transfer-Encoding: chunked\r\n\r\n-5\r\nabc`,
-        `${head}Transfer-Encoding: chunked\r\n\r\n5;${'x'.repeat(200000)}\r\nabcde\r\n0\r\n\r\n`,
         `${head}Transfer-Encoding: chunked\r\n\r\n5\r\nabcdefgh\r\n0\r\n\r\n`,
         `${head}Transfer-Encoding: bogus\r\n\r\nabc`, `${head}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
         hello, '\x00\x00\x00\x04\x00\x00\x00\x00\x00'.repeat(1000), `${head}Content-Length: 1\r\nExpect: miracles\r\n\r\n`,
         'TRACE / HTTP/1.1\r\nHost: x\r\n\r\n', 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n',
     ];
     const wrong = [];
+    /* And the preface of the protocol that a port does not speak, or speaks with garbage. */
+    garbage.push(Buffer.concat([PREFACE, randomBytes(1000)]));
     for (const port of [s.httpPort, s.apiPort]) {
-        for (const bytes of garbage) {
-            const what = JSON.stringify(bytes.toString('latin1').slice(0, 90));
-            const r = await raw(port, bytes).catch((e) => ({ text: '', late: e.message }));
+        await inTurns(garbage, 8, async (bytes) => {
+            const what = JSON.stringify(bytes.toString('latin1').slice(0, 130));
+            const r = await raw(port, bytes, { patience: 300 }).catch((e) => ({ text: '', late: e.message }));
             if (r.late) wrong.push(`${what}: ${r.late}`);
             if (/^HTTP\/1\.[01] 2/.test(r.text)) wrong.push(`${what}: ${r.text.slice(0, 30)}`);
-        }
-        /* And the preface of the protocol that this port does not speak, or speaks with garbage. */
-        await raw(port, Buffer.concat([PREFACE, randomBytes(1000)]));
+        });
     }
     assert.deepEqual(wrong, []);
     await until('descriptors are given back', () => s.fds() <= fds);
@@ -733,11 +779,15 @@ group('calls that are no Export are refused as gRPC refuses', async () => {
         'grpc: received unexpected payload format 7');
     assertGrpcRefused(await grpcCall(s, Buffer.concat([good, good])), 13, /^grpc: .*one message/);
     assertGrpcRefused(await grpcCall(s, good, headers({ 'grpc-timeout': 'soon' })), 13, 'malformed grpc-timeout');
-    for (const target of ['/', '//'])
-        assertGrpcRefused(await grpcCall(s, good, { path: target }), 12, /^(unknown service|malformed method name)/, target);
     assert.equal((await grpcCall(s, good, headers({ 'content-type': 'application/json' }))).http, 415);
     assert.equal((await grpcCall(s, good, headers({ ':method': 'PUT' }))).http, 405);
     assert.equal((await grpcCall(s, good, headers({ 'x-big': 'a'.repeat(40000) }))).http, 431);
+});
+
+group('a call of no service is told so', async () => {
+    for (const target of ['/', '//', '/ /x'])
+        assertGrpcRefused(await grpcCall(server, frame(new Batch().proto()), { path: target }), 12,
+            /^(unknown service|malformed method name)/, target);
 });
 
 /* ---- tenants and rates ---- */
@@ -796,27 +846,37 @@ function sized(bytes) {
     }
 }
 
-test('a tenant above its rate is told when to come back, unless it never can', async () => {
-    const at = tempDir('rate');
-    const s = await Server.start({ dir: at, config: {
-        multitenancy_enabled: true,
-        overrides: { defaults: { ingestion: { rate_limit_bytes: 1000, burst_size_bytes: 600 } } },
-    } });
-    const rate = (n, who) => 'RATE_LIMITED: ingestion rate limit (local: 1000 bytes/s, global: 0 bytes/s, burst: 600 bytes) ' +
-        `exceeded while adding ${n} bytes for user ${who}. consider increasing the limit or reducing ingestion rate.`;
-    const batch = (n, who) => `RATE_LIMITED: batch size (${n} bytes) exceeds ingestion limit (local: 1000 bytes/s, global: 0 bytes/s, ` +
-        `burst: 600 bytes) while adding ${n} bytes for user ${who}. consider reducing batch size or increasing rate limit.`;
-    try {
-        /* Larger than the burst: refused when idle, and for good. */
-        for (const [n, text] of [[1500, batch], [812, rate]]) {
-            for (const who of [`h${n}`, `g${n}`]) {
-                const headers = { 'x-scope-orgid': who };
-                const a = await sendProto(s, sized(n), headers);
-                assertRefused(a, 429, 8, text(n, who), `${n} bytes`);
-                assert.equal(a.headers['retry-after'], undefined);
-                assertGrpcRefused(await sendGrpc(s, sized(n), { headers }), 8, text(n, who), `${n} bytes`);
-            }
+const startLimited = (at) => Server.start({ dir: at, config: {
+    multitenancy_enabled: true,
+    overrides: { defaults: { ingestion: { rate_limit_bytes: 1000, burst_size_bytes: 600 } } },
+} });
+const rateText = (n, who) => 'RATE_LIMITED: ingestion rate limit (local: 1000 bytes/s, global: 0 bytes/s, burst: 600 bytes) ' +
+    `exceeded while adding ${n} bytes for user ${who}. consider increasing the limit or reducing ingestion rate.`;
+const batchText = (n, who) => `RATE_LIMITED: batch size (${n} bytes) exceeds ingestion limit (local: 1000 bytes/s, global: 0 bytes/s, ` +
+    `burst: 600 bytes) while adding ${n} bytes for user ${who}. consider reducing batch size or increasing rate limit.`;
+
+/* Larger than the burst: refused when idle, and for good. */
+for (const [n, what, text] of [[1500, 'the burst and the limit', batchText], [812, 'the burst alone', rateText]]) {
+    test(`a request larger than ${what} is refused for good, in Tempo's words`, async () => {
+        const at = tempDir('rate');
+        const s = await startLimited(at);
+        try {
+            const headers = { 'x-scope-orgid': 'who' };
+            const a = await sendProto(s, sized(n), headers);
+            assertRefused(a, 429, 8, text(n, 'who'), `${n} bytes`);
+            assert.equal(a.headers['retry-after'], undefined);
+            assertGrpcRefused(await sendGrpc(s, sized(n), { headers }), 8, text(n, 'who'), `${n} bytes`);
+            await assertServes(s, { 'x-scope-orgid': 'another' });
+        } finally {
+            await s.stop().finally(() => fs.rmSync(at, { recursive: true, force: true }));
         }
+    });
+}
+
+test('a tenant above its rate is told when to come back', async () => {
+    const at = tempDir('rate');
+    const s = await startLimited(at);
+    try {
         /* Two at once that fit the burst one by one: one is stored, one is told to wait. */
         for (const way of WAYS) {
             const who = `t-${way}`;
@@ -840,7 +900,7 @@ test('a tenant above its rate is told when to come back, unless it never can', a
                 refused = { message: st.message, delay: retryDelay(st.details) };
                 assert.ok(Number(a.headers['retry-after']) >= refused.delay, 'Retry-After agrees');
             }
-            if (way !== 'json') assert.equal(refused.message, rate(590, who));
+            if (way !== 'json') assert.equal(refused.message, rateText(590, who));
             else assert.match(refused.message, /^RATE_LIMITED: ingestion rate limit \(local: 1000 bytes\/s, .* for user t-json\. /);
             assert.ok(refused.delay >= 4 && refused.delay <= 6, `RetryInfo: 5 s +-20 %, found ${refused.delay}`);
             /* The bucket fills again. */
@@ -848,7 +908,8 @@ test('a tenant above its rate is told when to come back, unless it never can', a
                 (await sendProto(s, sized(400), headers)).status === 200, 3000);
         }
         const metrics = (await s.api('/metrics')).text;
-        assert.match(metrics, /tempo_discarded_spans_total\{reason="rate_limited",tenant="t-grpc"\} 1\b/);
+        for (const way of WAYS)
+            assert.ok(metrics.match(`tempo_discarded_spans_total\\{reason="rate_limited",tenant="t-${way}"\\} [1-9]`), way);
         await assertServes(s, { 'x-scope-orgid': 'another' });
     } finally {
         await s.stop().finally(() => fs.rmSync(at, { recursive: true, force: true }));
@@ -947,13 +1008,13 @@ function startSlowClients(s) {
     const timers = [], sockets = [];
     const head = `POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: ${PROTO}\r\n`;
     const drip = (write) => timers.push(setInterval(write, 1000));
-    const byTcp = (port, first, dripped, end) => open(port).then((socket) => new Promise((resolve) => {
+    const reset = h2(3, 0, 1, u32(8)); /* RST_STREAM, CANCEL */
+    const byTcp = (port, first, dripped) => open(port).then((socket) => new Promise((resolve) => {
         let at = 0;
         sockets.push(socket);
         socket.on('close', () => resolve(Date.now() - start));
-        socket.resume();
+        socket.on('data', (d) => d.includes(reset) && resolve(Date.now() - start));
         socket.write(first);
-        if (end) socket.end();
         if (dripped) drip(() => socket.writable && socket.write(dripped.slice(at, ++at)));
     }));
     const begun = Buffer.concat([PREFACE, h2(4, 0, 0)]);
@@ -974,6 +1035,8 @@ function startSlowClients(s) {
         'HTTP: half a body, then silence': byTcp(s.httpPort, `${head}Content-Length: 100\r\n\r\n${'x'.repeat(50)}`),
         'HTTP: a body, a byte a second': byTcp(s.httpPort, `${head}Content-Length: 100\r\n\r\n`, 'x'.repeat(100)),
         'HTTP: chunks, a byte a second': byTcp(s.httpPort, `${head}Transfer-Encoding: chunked\r\n\r\n`, '1\r\nx\r\n'.repeat(50)),
+        'HTTP: a chunk extension without end': byTcp(s.httpPort,
+            `${head}Transfer-Encoding: chunked\r\n\r\n5;${'x'.repeat(200000)}`),
         'API: silence': byTcp(s.apiPort, ''),
         'API: a head, a byte a second': byTcp(s.apiPort, 'G', `ET /api/search HTTP/1.1\r\nX: ${'x'.repeat(100)}`),
         'gRPC: silence': byTcp(s.grpcPort, ''),
@@ -982,8 +1045,7 @@ function startSlowClients(s) {
         'gRPC: a message, a byte a second': byStream,
         'gRPC: a head without end': byTcp(s.grpcPort, Buffer.concat([begun, h2(1, 0, 1, Buffer.from([0x83, 0x86]))])),
     };
-    const halfClosed = byTcp(s.httpPort, head, null, true);
-    return { start, ended, halfClosed, stop() {
+    return { start, ended, stop() {
         timers.forEach(clearInterval);
         sockets.forEach((k) => (k.destroy ? k.destroy() : k.close()));
     } };
@@ -997,8 +1059,7 @@ group('slow clients are cut at the read timeout while others are served', async 
             (ms) => ms > READ_TIMEOUT_MS + 5000 * slack ? `${what}: cut after ${ms} ms`
                 : ms < READ_TIMEOUT_MS - 1000 ? `${what}: cut after ${ms} ms already` : null,
             (e) => e.message)));
-    /* A client that has ended in the middle of its head may be kept so long, and not longer. */
-    await within('HTTP: a head without its end, then the end', slow.halfClosed, left() + 1);
+
     slow.stop();
     assert.deepEqual(results.filter(Boolean), []);
 });

@@ -235,9 +235,10 @@ export const sendJson = (s, body, headers = {}, more = {}) =>
         ...more,
     });
 
-/* Bytes as they are, then what came back until the server closed. end: our side is closed after the
- * bytes; otherwise it stays open and only the server can end it. */
-export function raw(port, bytes, { end = true, ms = 10000 } = {}) {
+/* Bytes as they are, then what came back until the server closed. end: our side is closed with the
+ * last byte; otherwise it stays open, and only the server can end it, or we do when our patience (ms)
+ * is over. */
+export function raw(port, bytes, { patience = 0, end = !patience, ms = 10000 } = {}) {
     const socket = net.connect(port, '127.0.0.1');
     const parts = [];
     const start = Date.now();
@@ -251,7 +252,11 @@ export function raw(port, bytes, { end = true, ms = 10000 } = {}) {
     });
     for (const part of Array.isArray(bytes) ? bytes : [bytes]) socket.write(part);
     if (end) socket.end();
-    return within('the server closes', done, ms).finally(() => socket.destroy());
+    const timer = patience ? setTimeout(() => socket.end(), patience) : null;
+    return within('the server closes', done, ms).finally(() => {
+        clearTimeout(timer);
+        socket.destroy();
+    });
 }
 
 /* A socket that the test drives itself. */

@@ -36,7 +36,7 @@ static inline struct block_meta meta_beside(const char *data_path, struct arena 
     return (struct block_meta){0};
 }
 
-/* All leaves of a row group, in our order. */
+/* All leaves of a row group of vParquet4, in our order. */
 static inline struct column *columns_of(struct slice file, const struct parquet_file *f,
                                         uint32_t row_group, struct arena *a)
 {
@@ -44,9 +44,9 @@ static inline struct column *columns_of(struct slice file, const struct parquet_
     int leaf_of[BLOCK_LEAVES];
     struct column *columns = arena_zalloc(a, BLOCK_LEAVES * sizeof *columns);
     assert_non_null(columns);
-    if (block_schema_bind(f, leaf_of, &err) < 0)
+    if (block_schema_bind(f, BLOCK_VPARQUET4, leaf_of, &err) < 0)
         fail_msg("%s", err.msg);
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         assert_true(leaf_of[i] >= 0);
         if (chunk_of(file, f, row_group, (uint32_t)leaf_of[i], a, &columns[i], &err) < 0)
             fail_msg("%s: %s", block_leaves[i].path, err.msg);

@@ -59,7 +59,7 @@ static void dictionary_has_first_appearances(const struct column *c, int leaf)
 static void columns_are_the_same(const struct column *have, const struct column *want,
                                  const char *what)
 {
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         if (i >= BLOCK_STATS_SERVICE && i <= BLOCK_STATS_ERRORS)
             continue;
         if (!column_same(&have[i], &want[i]))
@@ -271,7 +271,7 @@ static void leaves_that_a_file_lacks_are_read_as_absent(void **state)
     random_traces(&r, a, &batch, 8);
     shred_batch(s, &batch);
     struct column columns[BLOCK_LEAVES];
-    for (int missing = 0; missing < BLOCK_LEAVES; missing++) {
+    for (int missing = 0; missing < BLOCK_V4_LEAVES; missing++) {
         memcpy(columns, shredder_columns(s), sizeof columns);
         columns[missing] = (struct column){0};
         span_batch_reset(&back);
@@ -524,7 +524,7 @@ static void bent_columns_are_refused_or_read_never_worse(void **state)
         uint32_t count = 1 + (uint32_t)rng_below(&r, 3);
         for (uint32_t i = 0; i < count; i++) {
             do {
-                leaf[i] = (int)rng_below(&r, BLOCK_LEAVES);
+                leaf[i] = (int)rng_below(&r, BLOCK_V4_LEAVES);
             } while ((i > 0 && leaf[i] == leaf[0]) || (i > 1 && leaf[i] == leaf[1]));
             bent[i] = column_copy(&good[leaf[i]]);
             columns[leaf[i]] = bent[i];

@@ -31,7 +31,7 @@ static int column_type_of(int8_t type)
 
 static void leaf_agrees(const struct walk *w, const struct parquet_node *n, int rep, int def)
 {
-    assert_true(w->leaf < BLOCK_LEAVES);
+    assert_true(w->leaf < BLOCK_V4_LEAVES);
     const struct block_leaf_info *info = &block_leaves[w->leaf];
     assert_string_equal(info->path, w->path);
     assert_int_equal(info->rep_max, rep);
@@ -69,8 +69,8 @@ static void tree_and_leaves_say_the_same(void **state)
     walk_node(&w, 0, 0);
     assert_int_equal(w.node, block_schema_count);
     assert_int_equal(block_schema_count, 181);
-    assert_int_equal(w.leaf, BLOCK_LEAVES);
-    assert_int_equal(BLOCK_LEAVES, 103);
+    assert_int_equal(w.leaf, BLOCK_V4_LEAVES);
+    assert_int_equal(BLOCK_V4_LEAVES, 103);
 }
 
 static void leaf_numbers_are_tempos(void **state)
@@ -111,9 +111,11 @@ static void tempos_footers_have_our_leaves_in_our_order(void **state)
         struct err err = {0};
         int leaf_of[BLOCK_LEAVES];
         assert_int_equal(file_open(file, a, &f, &err), 0);
-        assert_int_equal(block_schema_bind(f, leaf_of, &err), 0);
-        assert_int_equal(f->leaf_count, BLOCK_LEAVES);
-        for (int i = 0; i < BLOCK_LEAVES; i++) {
+        assert_int_equal(block_schema_bind(f, BLOCK_VPARQUET4, leaf_of, &err), 0);
+        assert_int_equal(f->leaf_count, BLOCK_V4_LEAVES);
+        for (int i = BLOCK_V4_LEAVES; i < BLOCK_LEAVES; i++)
+            assert_int_equal(leaf_of[i], -1);
+        for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
             const struct parquet_leaf *leaf = &f->leaves[i];
             const struct parquet_node *node = leaf_node(i);
             assert_int_equal(leaf_of[i], i);
@@ -158,7 +160,7 @@ static void leaves_are_bound_by_path(void **state)
     struct parquet_file f = {.leaves = leaves, .leaf_count = 4};
     int leaf_of[BLOCK_LEAVES];
     struct err err;
-    assert_int_equal(block_schema_bind(&f, leaf_of, &err), 0);
+    assert_int_equal(block_schema_bind(&f, BLOCK_VPARQUET4, leaf_of, &err), 0);
     for (int i = 0; i < BLOCK_LEAVES; i++) {
         int want = i == BLOCK_SPAN_ID                       ? 0
                    : i == BLOCK_TRACE_ID                    ? 2
@@ -171,7 +173,7 @@ static void leaves_are_bound_by_path(void **state)
 static void a_leaf_of_another_type_or_level_is_corrupt(void **state)
 {
     (void)state;
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         for (int what = 0; what < 3; what++) {
             struct parquet_leaf leaf = leaf_like(i);
             if (what == 0)
@@ -182,8 +184,8 @@ static void a_leaf_of_another_type_or_level_is_corrupt(void **state)
                 leaf.def_max++;
             struct parquet_file f = {.leaves = &leaf, .leaf_count = 1};
             int leaf_of[BLOCK_LEAVES];
-            struct err err;
-            assert_int_equal(block_schema_bind(&f, leaf_of, &err), ERR_CORRUPT);
+            struct err err = {0};
+            assert_int_equal(block_schema_bind(&f, BLOCK_VPARQUET4, leaf_of, &err), ERR_CORRUPT);
             assert_non_null(strstr(err.msg, block_leaves[i].path));
         }
     }

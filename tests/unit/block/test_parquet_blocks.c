@@ -115,7 +115,7 @@ static void rewrite(struct slice file, const struct parquet_file *f, struct aren
     assert_int_equal(parquet_writer_new(&opts, &w, &err), 0);
     for (uint32_t g = 0; g < f->row_group_count; g++) {
         struct column columns[BLOCK_LEAVES];
-        for (uint32_t i = 0; i < BLOCK_LEAVES; i++)
+        for (uint32_t i = 0; i < BLOCK_V4_LEAVES; i++)
             assert_int_equal(chunk_of(file, f, g, i, a, &columns[i], &err), 0);
         if (parquet_writer_row_group(w, columns, out, &err) < 0)
             fail_msg("%s", err.msg);
@@ -147,7 +147,7 @@ static void tempo_blocks_go_through_the_writer_unchanged(void **state)
         assert_int_equal(mine->row_group_count, f->row_group_count);
         assert_in_range(out.len, file.len * 9 / 10, file.len * 11 / 10);
         for (uint32_t g = 0; g < f->row_group_count; g++) {
-            for (uint32_t i = 0; i < BLOCK_LEAVES; i++) {
+            for (uint32_t i = 0; i < BLOCK_V4_LEAVES; i++) {
                 const struct parquet_chunk *t = &f->row_groups[g].chunks[i];
                 const struct parquet_chunk *m = &mine->row_groups[g].chunks[i];
                 struct column want, got;

@@ -56,7 +56,9 @@ static void put_v1(struct made *m, uint32_t values, int encoding, struct slice b
 {
     struct buf stored;
     buf_init(&stored, 64 << 20);
-    assert_int_equal(parquet_compress(m->chunk.codec, body, &stored, NULL), 0);
+    struct compressor compressor = {0};
+    assert_int_equal(parquet_compress(&compressor, m->chunk.codec, body, &stored, NULL), 0);
+    compressor_clear(&compressor);
     struct thrift_writer w = thrift_writer_of(&m->bytes);
     thrift_put_i32(&w, 1, PAGE_DATA);
     thrift_put_i32(&w, 2, (int32_t)body.len);
@@ -79,7 +81,9 @@ static void put_page(struct made *m, struct page_header h, struct slice levels, 
     assert_int_equal(buf_slice(&stored, levels), 0);
     enum parquet_codec codec =
         h.type == PAGE_DICTIONARY || h.is_compressed ? m->chunk.codec : PARQUET_UNCOMPRESSED;
-    assert_int_equal(parquet_compress(codec, values, &stored, NULL), 0);
+    struct compressor compressor = {0};
+    assert_int_equal(parquet_compress(&compressor, codec, values, &stored, NULL), 0);
+    compressor_clear(&compressor);
     if (h.uncompressed_bytes == 0)
         h.uncompressed_bytes = (uint32_t)(levels.len + values.len);
     h.compressed_bytes = (uint32_t)stored.len;

@@ -137,7 +137,7 @@ static void an_empty_shredder_has_empty_columns(void **state)
     struct fixture *t = *state;
     const struct column *c = shredder_columns(t->s);
     uint64_t start = 1, end = 1;
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         assert_int_equal(c[i].rows + c[i].entries + c[i].values + c[i].dict_count, 0);
         assert_int_equal(c[i].type, block_leaves[i].column_type);
         assert_int_equal(c[i].has_dict, block_leaves[i].dict);
@@ -157,7 +157,7 @@ static void a_trace_without_spans_is_a_row_without_resources(void **state)
     sp->attrs =
         ATTRS(t, {SLICE("http.method"), text("GET")}, {SLICE("k"), list(t, VALUE_ARRAY, two, 2)});
     done(t);
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         assert_int_equal(t->c[i].rows, 2);
         if (t->c[i].rep_max)
             assert_int_equal(t->c[i].rep[0] + t->c[i].rep[1], 0);
@@ -408,7 +408,7 @@ static void bad_utf8_is_replaced_in_every_string_column(void **state)
     STRINGS_ARE(span_attr(t, BLOCK_ATTR_STRING), "v\xef\xbf\xbd", "v\xef\xbf\xbd", "größe");
     assert_int_equal(span_attr(t, BLOCK_ATTR_STRING)->dict_count, 2);
     STRINGS_ARE(&t->c[BLOCK_SPAN_HTTP_URL], "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
-    for (int i = 0; i < BLOCK_LEAVES; i++) {
+    for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
         if (t->c[i].type != COLUMN_BYTES || i == BLOCK_TRACE_ID)
             continue;
         for (uint32_t k = 0; k < t->c[i].dict_count; k++)
@@ -555,7 +555,7 @@ static void a_reset_shredder_is_as_good_as_a_new_one(void **state)
         struct shredder *fresh = shredder_make(NULL, 0);
         shred_batch(fresh, &t->b);
         const struct column *want = shredder_columns(fresh);
-        for (int i = 0; i < BLOCK_LEAVES; i++) {
+        for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
             if (!column_same(&t->c[i], &want[i]))
                 fail_msg("round %d: %s differs", round, block_leaves[i].path);
             assert_int_equal(t->c[i].dict_count, want[i].dict_count);

@@ -71,7 +71,7 @@ static void every_failed_growth_is_told_and_forgotten(void **state)
             assert_int_equal(shredder_reset(s, NULL, 0, &err), 0);
             assert_int_equal(shred_all(s, &batch, &err), 0);
             const struct column *x = shredder_columns(s), *y = shredder_columns(want);
-            for (int i = 0; i < BLOCK_LEAVES; i++) {
+            for (int i = 0; i < BLOCK_V4_LEAVES; i++) {
                 if (!column_same(&x[i], &y[i]))
                     fail_msg("growth %llu: %s differs", (unsigned long long)n,
                              block_leaves[i].path);

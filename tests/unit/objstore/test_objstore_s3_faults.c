@@ -502,7 +502,7 @@ static void a_part_that_fails_aborts_the_upload(void **state)
     struct err err = {.msg = ""};
     struct multipart_script m = {.part_status = 403};
     assert_int_equal(put_large(&m, 45 << 20, 9000, &err), ERR_DENIED);
-    assert_non_null(strstr(err.msg, "part 1"));
+    assert_non_null(strstr(err.msg, ": part ")); /* whichever came back first */
     assert_int_equal(m.aborts, 1);
     assert_int_equal(m.completes, 0);
     assert_true(m.parts < 9); /* stopped sending */

@@ -1,0 +1,597 @@
+/* Merging blocks: exact against a plain merge in memory, bounded in memory, all or nothing. */
+#include "merge_support.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "catalog/block_merge.h"
+#include "rubato/shop.h"
+#include "tests/support/objstore_support.h"
+#include "tests/support/scripted_store.h"
+
+#define INPUTS 4
+
+static const struct block_dedicated dedicated[] = {
+    {.scope = BLOCK_SCOPE_SPAN, .name = {(const uint8_t *)"db.statement", 12}},
+    {.scope = BLOCK_SCOPE_RESOURCE, .name = {(const uint8_t *)"host.name", 9}},
+};
+
+static int merge_some(struct objstore *s, const struct block_meta *metas, size_t count,
+                      struct arena *a, struct block_meta *out, struct block_merge_stats *stats,
+                      struct err *err)
+{
+    const struct block_meta *inputs[INPUTS];
+    for (size_t i = 0; i < count; i++)
+        inputs[i] = &metas[i];
+    struct block_merge_opts opts = {.store = s,
+                                    .inputs = inputs,
+                                    .input_count = count,
+                                    .row_group_bytes = 20000,
+                                    .bloom_shard_bytes = 1024,
+                                    .deadline_mono_ns = DEADLINE};
+    memset(opts.id, 0xee, 16);
+    return block_merge(&opts, a, out, stats, err);
+}
+
+/* ---- the plain merge ---- */
+
+struct naive_span {
+    const struct span_batch *batch;
+    const struct span *span;
+    uint64_t scope, resource; /* unique over the fragments */
+    uint32_t position, scope_rank, resource_rank;
+    int32_t left, right, parent;
+};
+
+struct naive_trace {
+    struct naive_span spans[1024];
+    uint32_t count;
+    uint32_t fragments;
+    struct slice root_service, root_name;
+};
+
+static void naive_add(struct naive_trace *t, const struct plain_block *b, const struct plain_row *r)
+{
+    const struct span_batch *batch = &b->batches[r->batch];
+    uint32_t before = t->count;
+    for (uint32_t i = 0; i < r->span_count; i++) {
+        const struct span *s = &batch->spans.at[r->span_first + i];
+        bool seen = false;
+        for (uint32_t k = 0; k < before; k++)
+            seen |= slice_eq(t->spans[k].span->span_id, s->span_id) &&
+                    t->spans[k].span->kind == s->kind;
+        if (seen)
+            continue;
+        assert_true(t->count < 1024);
+        t->spans[t->count++] =
+            (struct naive_span){.batch = batch,
+                                .span = s,
+                                .scope = ((uint64_t)t->fragments << 32) + s->scope,
+                                .resource = ((uint64_t)t->fragments << 32) +
+                                            batch->scopes.at[s->scope].resource};
+    }
+    t->fragments++;
+    if (t->root_service.len == 0)
+        t->root_service = r->root_service;
+    if (t->root_name.len == 0)
+        t->root_name = r->root_name;
+}
+
+static bool time_before(const struct naive_span *a, const struct naive_span *b)
+{
+    if (a->span->start_unix_ns != b->span->start_unix_ns)
+        return a->span->start_unix_ns < b->span->start_unix_ns;
+    return slice_cmp(a->span->span_id, b->span->span_id) < 0;
+}
+
+static bool rank_before(const struct naive_span *a, const struct naive_span *b)
+{
+    if (a->resource_rank != b->resource_rank)
+        return a->resource_rank < b->resource_rank;
+    if (a->scope_rank != b->scope_rank)
+        return a->scope_rank < b->scope_rank;
+    return a->position < b->position;
+}
+
+static void insertion(struct naive_trace *t,
+                      bool (*before)(const struct naive_span *, const struct naive_span *))
+{
+    for (uint32_t i = 1; i < t->count; i++) {
+        struct naive_span s = t->spans[i];
+        uint32_t at = i;
+        for (; at > 0 && before(&s, &t->spans[at - 1]); at--)
+            t->spans[at] = t->spans[at - 1];
+        t->spans[at] = s;
+    }
+}
+
+static void naive_sort(struct naive_trace *t)
+{
+    insertion(t, time_before);
+    for (uint32_t i = 0; i < t->count; i++)
+        t->spans[i].position = i;
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct naive_span *s = &t->spans[i];
+        s->scope_rank = s->resource_rank = i;
+        for (uint32_t k = i; k > 0; k--) {
+            if (t->spans[k - 1].scope == s->scope)
+                s->scope_rank = k - 1;
+            if (t->spans[k - 1].resource == s->resource)
+                s->resource_rank = k - 1;
+        }
+    }
+    insertion(t, rank_before);
+}
+
+/* docs/formats/block.md, 7, as it is written there. */
+static int32_t naive_visit(struct naive_trace *t, const uint32_t *parents, uint32_t at,
+                           int32_t parent, int32_t next)
+{
+    struct naive_span *s = &t->spans[at];
+    s->left = next++;
+    s->parent = parent;
+    for (uint32_t i = 0; i < t->count; i++) {
+        if (parents[i] == at && i != at)
+            next = naive_visit(t, parents, i, s->left, next);
+    }
+    s->right = next++;
+    return next;
+}
+
+static void naive_nested(struct naive_trace *t)
+{
+    uint32_t parents[1024];
+    bool any_root = false;
+    for (uint32_t i = 0; i < t->count; i++) {
+        uint32_t same = 0, candidates = 0, last = 0;
+        bool is_root = t->spans[i].span->parent_span_id.len == 0;
+        const int32_t wanted = t->spans[i].span->kind == 2 ? 3 : 2;
+        parents[i] = UINT32_MAX;
+        any_root |= is_root;
+        for (uint32_t k = 0; k < t->count; k++) {
+            same += slice_eq(t->spans[k].span->span_id, t->spans[i].span->span_id);
+            if (!is_root && slice_eq(t->spans[k].span->span_id, t->spans[i].span->parent_span_id)) {
+                candidates++;
+                last = k;
+            }
+        }
+        if (same > 2)
+            return;
+        if (candidates == 1)
+            parents[i] = last;
+        for (uint32_t k = t->count; candidates == 2 && k > 0; k--) {
+            const struct span *s = t->spans[k - 1].span;
+            if (slice_eq(s->span_id, t->spans[i].span->parent_span_id) && s->kind == wanted)
+                parents[i] = k - 1;
+        }
+    }
+    int32_t next = 1;
+    for (uint32_t i = 0; any_root && i < t->count; i++) {
+        if (t->spans[i].span->parent_span_id.len == 0)
+            next = naive_visit(t, parents, i, -1, next);
+    }
+}
+
+/* ---- comparing ---- */
+
+/* Everything of a span, its resource and its scope. */
+static void span_bytes(const struct span_batch *b, uint32_t index, struct buf *out)
+{
+    const struct trace one = {b, &index, 1};
+    assert_int_equal(otlp_encode(&one, out), 0);
+}
+
+static void stats_match(const struct naive_trace *t, const struct plain_block *merged,
+                        const struct plain_row *r)
+{
+    const struct column *c = merged->columns[r->batch];
+    int64_t spans = 0, errors = 0, spans_wanted = 0, errors_wanted = 0;
+    for (uint32_t i = 0; i < r->stats_count; i++) {
+        uint32_t at = r->stats_first + i;
+        spans += c[BLOCK_STATS_SPANS].v.i32[at];
+        errors += c[BLOCK_STATS_ERRORS].v.i32[at];
+        for (uint32_t k = 0; k < i; k++)
+            assert_false(slice_eq(column_bytes(&c[BLOCK_STATS_SERVICE], at),
+                                  column_bytes(&c[BLOCK_STATS_SERVICE], r->stats_first + k)));
+    }
+    for (uint32_t i = 0; i < t->count; i++) {
+        spans_wanted++;
+        errors_wanted += t->spans[i].span->status_code == 2;
+    }
+    assert_int_equal(spans, spans_wanted);
+    assert_int_equal(errors, errors_wanted);
+}
+
+static void row_matches(const struct naive_trace *t, const struct plain_block *merged,
+                        const struct plain_row *r)
+{
+    const struct span_batch *b = &merged->batches[r->batch];
+    const struct column *c = merged->columns[r->batch];
+    struct buf want, have;
+    buf_init(&want, SIZE_MAX / 2);
+    buf_init(&have, SIZE_MAX / 2);
+    assert_int_equal(r->span_count, t->count);
+    uint64_t start = UINT64_MAX, end = 0;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct naive_span *s = &t->spans[i];
+        uint32_t at = r->span_first + i;
+        buf_reset(&want);
+        buf_reset(&have);
+        span_bytes(s->batch, (uint32_t)(s->span - s->batch->spans.at), &want);
+        span_bytes(b, at, &have);
+        assert_true(slice_eq(buf_view(&want), buf_view(&have)));
+        assert_int_equal(c[BLOCK_SPAN_NESTED_LEFT].v.i32[at], s->left);
+        assert_int_equal(c[BLOCK_SPAN_NESTED_RIGHT].v.i32[at], s->right);
+        assert_int_equal(c[BLOCK_SPAN_PARENT_ID].v.i32[at], s->parent);
+        if (i > 0) {
+            assert_int_equal(b->spans.at[at].scope != b->spans.at[at - 1].scope,
+                             s->scope != t->spans[i - 1].scope);
+        }
+        start = s->span->start_unix_ns < start ? s->span->start_unix_ns : start;
+        end = s->span->end_unix_ns > end ? s->span->end_unix_ns : end;
+    }
+    assert_int_equal(r->start, start);
+    assert_int_equal(r->end, end);
+    assert_int_equal(r->duration, end - start);
+    assert_true(slice_eq(r->root_name, t->root_name));
+    assert_true(slice_eq(r->root_service, t->root_service));
+    stats_match(t, merged, r);
+    buf_clear(&want);
+    buf_clear(&have);
+}
+
+/* The merged block holds what the plain merge of the inputs makes, and nothing else. */
+static void merged_matches(const struct plain_block *inputs, size_t count,
+                           const struct plain_block *merged, struct block_merge_stats *stats)
+{
+    uint32_t at[INPUTS] = {0}, row = 0;
+    static struct naive_trace t;
+    uint64_t spans = 0, read = 0, combined = 0;
+    for (;;) {
+        const uint8_t *id = NULL;
+        for (size_t i = 0; i < count; i++) {
+            if (at[i] < inputs[i].row_count &&
+                (!id || memcmp(inputs[i].rows[at[i]].id, id, 16) < 0))
+                id = inputs[i].rows[at[i]].id;
+        }
+        if (!id)
+            break;
+        memset(&t, 0, sizeof t);
+        uint32_t base = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (at[i] == inputs[i].row_count || memcmp(inputs[i].rows[at[i]].id, id, 16) != 0)
+                continue;
+            const struct plain_row *r = &inputs[i].rows[at[i]++];
+            naive_add(&t, &inputs[i], r);
+            read += r->span_count;
+            if (t.fragments == 1)
+                base = t.count;
+        }
+        combined += t.fragments > 1;
+        if (t.count > base)
+            naive_sort(&t);
+        naive_nested(&t);
+        assert_true(row < merged->row_count);
+        assert_memory_equal(merged->rows[row].id, id, 16);
+        row_matches(&t, merged, &merged->rows[row++]);
+        spans += t.count;
+    }
+    assert_int_equal(row, merged->row_count);
+    assert_int_equal(stats->spans_written, spans);
+    assert_int_equal(stats->spans_read, read);
+    assert_int_equal(stats->spans_dropped, read - spans);
+    assert_int_equal(stats->rows_combined, combined);
+    assert_int_equal(stats->traces_written, row);
+}
+
+static void merging_is_exact(void **state)
+{
+    (void)state;
+    struct rng rng = {20261124};
+    for (int round = 0; round < 30; round++) {
+        struct objstore *s = memory_store();
+        struct arena *a = arena_new((size_t)1 << 20);
+        struct block_meta metas[INPUTS], out;
+        struct plain_block plain[INPUTS], merged;
+        struct block_merge_stats stats;
+        struct err err = {0};
+        size_t count = 1 + rng_below(&rng, INPUTS);
+        for (size_t i = 0; i < count; i++) {
+            gen_block(s, &rng, SLICE("acme"), dedicated, round % 3 ? 2 : 0,
+                      4 + (unsigned)rng_below(&rng, 60), 2000 + rng_below(&rng, 100000), &metas[i]);
+            plain_read(s, &metas[i], &plain[i]);
+        }
+        ok(merge_some(s, metas, count, a, &out, &stats, &err), &err);
+        plain_read(s, &out, &merged);
+        merged_matches(plain, count, &merged, &stats);
+        assert_int_equal(out.total_objects, merged.row_count);
+        assert_int_equal(out.dedicated_count, round % 3 ? 2 : 0);
+        for (size_t i = 0; i < count; i++) {
+            assert_true(out.compaction_level > metas[i].compaction_level);
+            assert_true(out.start_unix_ns <= metas[i].start_unix_ns);
+            assert_true(out.end_unix_ns >= metas[i].end_unix_ns);
+            plain_clear(&plain[i]);
+        }
+        plain_clear(&merged);
+        arena_free(a);
+        objstore_free(s);
+    }
+}
+
+/* ---- a block merged with its own copy, and other refusals ---- */
+
+static void inputs_that_do_not_go_together_are_refused(void **state)
+{
+    (void)state;
+    struct objstore *s = memory_store();
+    struct arena *a = arena_new((size_t)1 << 20);
+    struct rng rng = {7};
+    struct block_meta metas[2], out;
+    struct err err = {0};
+    gen_block(s, &rng, SLICE("acme"), dedicated, 2, 10, 100000, &metas[0]);
+    gen_block(s, &rng, SLICE("acme"), dedicated, 1, 10, 100000, &metas[1]);
+    assert_int_equal(merge_some(s, metas, 2, a, &out, NULL, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "different dedicated columns"));
+    metas[1] = metas[0];
+    assert_int_equal(merge_some(s, metas, 2, a, &out, NULL, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "with itself"));
+    metas[1].replication_factor = 1;
+    assert_int_equal(merge_some(s, metas, 2, a, &out, NULL, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "replication factors 0 and 1"));
+    metas[1].tenant = SLICE("other");
+    assert_int_equal(merge_some(s, metas, 2, a, &out, NULL, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "different tenants"));
+    assert_int_equal(merge_some(s, metas, 0, a, &out, NULL, &err), ERR_INVALID);
+    arena_free(a);
+    objstore_free(s);
+}
+
+static bool block_exists(struct objstore *s)
+{
+    uint8_t id[16];
+    struct buf key;
+    struct objstore_info info;
+    memset(id, 0xee, 16);
+    buf_init(&key, 4096);
+    block_key(&key, SLICE("acme"), id, "meta.json");
+    int rc = objstore_head(s, buf_view(&key), DEADLINE, &info, NULL);
+    buf_clear(&key);
+    return rc == 0;
+}
+
+static void a_merge_that_fails_leaves_no_block(void **state)
+{
+    (void)state;
+    const struct objstore_env env = quiet_env();
+    struct rng rng = {8};
+    for (unsigned nth = 1;; nth++) {
+        struct objstore *inner = memory_store(), *s;
+        struct arena *a = arena_new((size_t)1 << 20);
+        struct block_meta metas[2], out;
+        struct err err = {0};
+        gen_block(inner, &rng, SLICE("acme"), dedicated, 2, 30, 3000, &metas[0]);
+        gen_block(inner, &rng, SLICE("acme"), dedicated, 2, 30, 3000, &metas[1]);
+        const struct scripted_step steps[] = {
+            {.op = nth % 2 ? OBJSTORE_OP_GET : OBJSTORE_OP_PUT,
+             .nth = 1 + nth / 2,
+             .action = SCRIPTED_FAIL,
+             .rc = ERR_IO},
+        };
+        assert_int_equal(scripted_store_new(inner, steps, 1, &env, &s, &err), 0);
+        int rc = merge_some(s, metas, 2, a, &out, NULL, &err);
+        bool there = block_exists(inner);
+        objstore_free(s);
+        objstore_free(inner);
+        arena_free(a);
+        assert_int_equal(there, rc == 0);
+        if (rc < 0)
+            assert_int_equal(rc, ERR_IO);
+        else if (nth > 40)
+            return;
+    }
+}
+
+static int give_up(void *ctx, const struct block_merge_stats *so_far)
+{
+    unsigned *calls = ctx;
+    assert_true(so_far->rows_read <= so_far->rows_total);
+    return ++*calls == 3;
+}
+
+static void a_merge_can_be_given_up(void **state)
+{
+    (void)state;
+    struct objstore *s = memory_store();
+    struct arena *a = arena_new((size_t)1 << 20);
+    struct rng rng = {9};
+    struct block_meta meta, out;
+    struct err err = {0};
+    unsigned calls = 0;
+    gen_block(s, &rng, SLICE("acme"), NULL, 0, 60, 3000, &meta);
+    const struct block_meta *inputs[] = {&meta};
+    struct block_merge_opts opts = {.store = s,
+                                    .inputs = inputs,
+                                    .input_count = 1,
+                                    .deadline_mono_ns = DEADLINE,
+                                    .progress = give_up,
+                                    .progress_ctx = &calls};
+    memset(opts.id, 0xee, 16);
+    assert_int_equal(block_merge(&opts, a, &out, NULL, &err), ERR_CANCELLED);
+    assert_int_equal(calls, 3);
+    assert_false(block_exists(s));
+    arena_free(a);
+    objstore_free(s);
+}
+
+/* Bytes of an input changed one at a time, a sample of them: the merge says so, or makes a block. */
+static void damaged_inputs_do_no_harm(void **state)
+{
+    (void)state;
+    struct objstore *s = memory_store();
+    struct rng rng = {10};
+    struct block_meta meta, out;
+    struct err err = {0};
+    struct buf key, data;
+    buf_init(&key, 4096);
+    buf_init(&data, (size_t)1 << 26);
+    gen_block(s, &rng, SLICE("acme"), dedicated, 2, 12, 3000, &meta);
+    block_key(&key, meta.tenant, meta.id, "data.parquet");
+    ok(objstore_get(s, buf_view(&key), DEADLINE, &data, &err), &err);
+    unsigned refused = 0, tried = 0;
+    for (size_t at = 0; at < data.len; at += 1 + rng_below(&rng, 60)) {
+        struct arena *a = arena_new((size_t)1 << 20);
+        uint8_t flip = (uint8_t)(1 + rng_below(&rng, 255));
+        data.ptr[at] ^= flip;
+        ok(objstore_put(s, buf_view(&key), buf_view(&data), 0, DEADLINE, &err), &err);
+        int rc = merge_some(s, &meta, 1, a, &out, NULL, &err);
+        if (rc < 0) {
+            assert_true(rc == ERR_CORRUPT || rc == ERR_LIMIT || rc == ERR_UNSUPPORTED);
+            assert_non_null(strstr(err.msg, "-")); /* the block's id */
+            refused++;
+        }
+        tried++;
+        data.ptr[at] ^= flip;
+        arena_free(a);
+    }
+    assert_true(refused > tried / 2);
+    buf_clear(&key);
+    buf_clear(&data);
+    objstore_free(s);
+}
+
+/* ---- memory ---- */
+
+enum { TRACES = 20000, LARGE_INPUTS = 4 };
+
+static int compare_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, 16);
+}
+
+/* One row group of some 150,000 spans, as Tempo cuts them. */
+static void large_block(struct objstore *s, unsigned number, struct block_meta *meta)
+{
+    struct err err = {0};
+    struct block_writer *w;
+    struct arena *a = arena_new((size_t)4 << 30);
+    struct span_batch batch = {0};
+    struct shop shop = {.rng = {number}};
+    struct rng rng = {number * 1000};
+    uint8_t(*ids)[16] = malloc(TRACES * sizeof *ids);
+    uint32_t order[1000];
+    for (unsigned i = 0; i < TRACES; i++) {
+        uint64_t a8 = rng_next(&rng), b8 = rng_next(&rng);
+        memcpy(ids[i], &a8, 8);
+        memcpy(ids[i] + 8, &b8, 8);
+    }
+    qsort(ids, TRACES, sizeof *ids, compare_ids);
+    const struct block_writer_opts opts = {.tenant = SLICE("large"),
+                                           .id = {[6] = 0x40, [15] = (uint8_t)number},
+                                           .row_group_bytes = UINT64_MAX,
+                                           .bloom_false_positive = .01,
+                                           .bloom_shard_bytes = 102400,
+                                           .deadline_mono_ns = DEADLINE};
+    ok(block_writer_new(s, &w, &err), &err);
+    ok(block_writer_begin(w, &opts, &err), &err);
+    for (unsigned i = 0; i < TRACES; i++) {
+        span_batch_reset(&batch);
+        assert_true(shop_trace(&shop, 1700000000000000000u + i * NS_PER_MS, a, &batch));
+        for (uint32_t k = 0; k < batch.spans.count; k++) {
+            memcpy(batch.spans.at[k].trace_id, ids[i], 16);
+            order[k] = k;
+        }
+        const struct trace t = {&batch, order, batch.spans.count};
+        ok(block_writer_add(w, &t, &err), &err);
+    }
+    ok(block_writer_finish(w, meta, &err), &err);
+    assert_int_equal(meta->total_records, 1);
+    block_writer_free(w);
+    span_batch_clear(&batch);
+    arena_free(a);
+    free(ids);
+}
+
+/* In a process of its own, whose peak is the merge's; exit status: megabytes, or 255. */
+static int merge_and_measure(const char *dir, const struct block_meta *metas)
+{
+    struct objstore_local_opts local = {.path = slice_cstr(dir)};
+    const struct objstore_env env = quiet_env();
+    struct objstore *s;
+    struct arena *a = arena_new((size_t)1 << 20);
+    const struct block_meta *inputs[LARGE_INPUTS];
+    struct block_meta out;
+    struct block_merge_stats stats;
+    struct err err = {0};
+    for (unsigned i = 0; i < LARGE_INPUTS; i++)
+        inputs[i] = &metas[i];
+    if (objstore_local_new(&local, &env, &s, &err) < 0)
+        return 255;
+    struct block_merge_opts opts = {.store = s,
+                                    .inputs = inputs,
+                                    .input_count = LARGE_INPUTS,
+                                    .id = {0xee},
+                                    .deadline_mono_ns = DEADLINE};
+    struct rusage ru;
+    if (block_merge(&opts, a, &out, &stats, &err) < 0 ||
+        stats.traces_written != TRACES * LARGE_INPUTS || getrusage(RUSAGE_SELF, &ru) < 0)
+        return 255;
+    return (int)(ru.ru_maxrss / 1024);
+}
+
+static void memory_stays_below_128_mb(void **state)
+{
+    (void)state;
+    struct block_meta metas[LARGE_INPUTS];
+    char dir[256];
+    scratch_dir_make(dir);
+    /* Fork first: the peak of a process begins with its parent's. */
+    int go[2];
+    assert_int_equal(pipe(go), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(go[1]);
+        for (unsigned i = 0; i < LARGE_INPUTS; i++) {
+            if (read(go[0], &metas[i], sizeof metas[i]) != sizeof metas[i])
+                _exit(255);
+            metas[i].tenant = SLICE("large");
+            metas[i].dedicated = NULL;
+        }
+        _exit(merge_and_measure(dir, metas));
+    }
+    struct objstore_local_opts local = {.path = slice_cstr(dir)};
+    const struct objstore_env env = quiet_env();
+    struct objstore *s;
+    struct err err = {0};
+    ok(objstore_local_new(&local, &env, &s, &err), &err);
+    for (unsigned i = 0; i < LARGE_INPUTS; i++) {
+        large_block(s, i + 1, &metas[i]);
+        assert_int_equal(write(go[1], &metas[i], sizeof metas[i]), sizeof metas[i]);
+    }
+    close(go[0]);
+    close(go[1]);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    objstore_free(s);
+    scratch_dir_remove(dir);
+    assert_true(WIFEXITED(status));
+    assert_int_not_equal(WEXITSTATUS(status), 255);
+#ifndef __SANITIZE_ADDRESS__ /* which keeps freed memory and shadows all of it */
+    assert_in_range(WEXITSTATUS(status), 10, 127);
+#endif
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_stays_below_128_mb),
+        cmocka_unit_test(merging_is_exact),
+        cmocka_unit_test(inputs_that_do_not_go_together_are_refused),
+        cmocka_unit_test(a_merge_that_fails_leaves_no_block),
+        cmocka_unit_test(a_merge_can_be_given_up),
+        cmocka_unit_test(damaged_inputs_do_no_harm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
