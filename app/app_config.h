@@ -71,6 +71,9 @@ struct app_config {
     struct {
         uint64_t rate_limit_bytes, burst_size_bytes; /* ingestion */
         uint64_t max_bytes_per_trace;                /* global; 0: none */
+        uint64_t max_bytes_per_tag_values_query;     /* read; 0: none */
+        int64_t max_blocks_per_tag_values_query;     /* read; 0: none */
+        int64_t max_search_duration_ns;              /* read; 0: query_frontend.search's */
     } overrides;
     struct {
         struct {
@@ -103,6 +106,12 @@ struct app_config {
             int64_t max_spans_per_span_set;
             int64_t default_spans_per_span_set;
         } search;
+        struct {
+            int64_t max_duration_ns;     /* 0: none */
+            int64_t max_exemplars;
+            int64_t max_intervals;       /* 0: none */
+            int64_t max_response_series; /* 0: none */
+        } metrics;
     } query_frontend;
 };
 

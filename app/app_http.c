@@ -30,6 +30,12 @@ static const struct {
     {"trace-by-id", "/api/traces/{traceID}", true},
     {"trace-by-id-v2", "/api/v2/traces/{traceID}", true},
     {"search", "/api/search", true},
+    {"search-tags", "/api/search/tags", true},
+    {"search-tags-v2", "/api/v2/search/tags", true},
+    {"search-tag-values", "/api/search/tag/{tagName}/values", true},
+    {"search-tag-values-v2", "/api/v2/search/tag/{tagName}/values", true},
+    {"metrics-query-range", "/api/metrics/query_range", true},
+    {"metrics-query", "/api/metrics/query", true},
 };
 
 /* Whether the path is of the form of a template. */

@@ -3,7 +3,7 @@
  * Any Tempo since 2.0 may have written them: keys are matched as Go matches them (without case),
  * unknown ones are skipped, null is absent. Written is exactly what Tempo 2.7 writes, so that it
  * can go on using the bucket (docs/formats/block.md, 2 and 4). */
-#include "block/block_meta.h"
+#include "block/block_meta_priv.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -49,9 +49,9 @@ static bool depth_within(struct slice json, unsigned depth_max)
     return true;
 }
 
-/* cJSON over checked bytes; *out is to be deleted. */
-static int parse_document(struct slice json, const char *what, size_t bytes_max, cJSON **out,
-                          struct err *err)
+/* cJSON over checked bytes: an object, or a list. *out is to be deleted. */
+static int parse_document(struct slice json, const char *what, size_t bytes_max, bool list,
+                          cJSON **out, struct err *err)
 {
     if (json.len > bytes_max)
         return err_set(err, ERR_CORRUPT, "%s has %zu bytes, at most %zu are taken", what, json.len,
@@ -71,9 +71,9 @@ static int parse_document(struct slice json, const char *what, size_t bytes_max,
                            (size_t)((const uint8_t *)end - json.ptr), json.len);
         }
     }
-    if (!cJSON_IsObject(root)) {
+    if (list ? !cJSON_IsArray(root) : !cJSON_IsObject(root)) {
         cJSON_Delete(root);
-        return err_set(err, ERR_CORRUPT, "%s is not a JSON object", what);
+        return err_set(err, ERR_CORRUPT, "%s is not a JSON %s", what, list ? "list" : "object");
     }
     *out = root;
     return 0;
@@ -138,7 +138,7 @@ static int get_time(const cJSON *object, const char *name, uint64_t *out, struct
     return 0;
 }
 
-static int get_version(const cJSON *root, enum block_version *out, struct err *err)
+int block_version_parse(struct slice text, enum block_version *out, struct err *err)
 {
     static const struct {
         const char *name;
@@ -148,10 +148,6 @@ static int get_version(const cJSON *root, enum block_version *out, struct err *e
         {"vParquet4", BLOCK_VPARQUET4},
         {"vParquet5", BLOCK_VPARQUET5},
     };
-    struct slice text;
-    int rc = get_text(root, "format", &text, err);
-    if (rc < 0)
-        return rc;
     if (text.len == 0)
         return err_set(err, ERR_CORRUPT, "meta.json has no format");
     for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++) {
@@ -164,6 +160,13 @@ static int get_version(const cJSON *root, enum block_version *out, struct err *e
     return err_set(err, ERR_UNSUPPORTED,
                    "block format \"%s\" is not read here: vParquet3, vParquet4 and vParquet5 are",
                    text_escape(text, 40, shown, sizeof shown));
+}
+
+static int get_version(const cJSON *root, enum block_version *out, struct err *err)
+{
+    struct slice text;
+    int rc = get_text(root, "format", &text, err);
+    return rc < 0 ? rc : block_version_parse(text, out, err);
 }
 
 /* One entry of dedicatedColumns. *known is false for a scope or type of a later version, which no
@@ -206,14 +209,9 @@ static int parse_dedicated(const cJSON *entry, struct arena *a, struct block_ded
     return 0;
 }
 
-static int get_dedicated(const cJSON *root, struct arena *a, struct block_meta *out,
-                         struct err *err)
+static int read_dedicated(const cJSON *list, struct arena *a, const struct block_dedicated **out,
+                          size_t *out_count, struct err *err)
 {
-    const cJSON *list = member(root, "dedicatedColumns");
-    if (!list)
-        return 0;
-    if (!cJSON_IsArray(list))
-        return err_set(err, ERR_CORRUPT, "meta.json: dedicatedColumns is not a list");
     int count = cJSON_GetArraySize(list);
     if (count > LIMIT_META_DEDICATED)
         return err_set(err, ERR_CORRUPT, "meta.json: %d dedicatedColumns, at most %d are taken",
@@ -231,9 +229,32 @@ static int get_dedicated(const cJSON *root, struct arena *a, struct block_meta *
             return rc;
         n += known;
     }
-    out->dedicated = dedicated;
-    out->dedicated_count = n;
+    *out = dedicated;
+    *out_count = n;
     return 0;
+}
+
+static int get_dedicated(const cJSON *root, struct arena *a, struct block_meta *out,
+                         struct err *err)
+{
+    const cJSON *list = member(root, "dedicatedColumns");
+    if (!list)
+        return 0;
+    if (!cJSON_IsArray(list))
+        return err_set(err, ERR_CORRUPT, "meta.json: dedicatedColumns is not a list");
+    return read_dedicated(list, a, &out->dedicated, &out->dedicated_count, err);
+}
+
+int block_dedicated_parse(struct slice json, struct arena *a, const struct block_dedicated **out,
+                          size_t *count, struct err *err)
+{
+    cJSON *list;
+    int rc = parse_document(json, "dedicated columns", LIMIT_META_BYTES, true, &list, err);
+    if (rc < 0)
+        return rc;
+    rc = read_dedicated(list, a, out, count, err);
+    cJSON_Delete(list);
+    return rc;
 }
 
 static int get_names(const cJSON *root, struct arena *a, struct block_meta *out, struct err *err)
@@ -274,7 +295,7 @@ static int get_fields(const cJSON *root, struct arena *a, struct block_meta *out
 int block_meta_parse(struct slice json, struct arena *a, struct block_meta *out, struct err *err)
 {
     cJSON *root;
-    int rc = parse_document(json, "meta.json", LIMIT_META_BYTES, &root, err);
+    int rc = parse_document(json, "meta.json", LIMIT_META_BYTES, false, &root, err);
     if (rc < 0)
         return rc;
     *out = (struct block_meta){.version = BLOCK_VPARQUET4};
@@ -292,8 +313,7 @@ static int write_time(struct buf *out, const char *key, uint64_t unix_s)
     return buf_printf(out, ",\"%s\":\"%s\"", key, text);
 }
 
-/* Up to the next whole second, or down where that would pass the end of time. */
-static uint64_t seconds_ceil(uint64_t ns)
+uint64_t block_meta_end_s(uint64_t ns)
 {
     uint64_t s = ns / NS_PER_S;
     return ns % NS_PER_S && s < UINT64_MAX / NS_PER_S ? s + 1 : s;
@@ -314,6 +334,16 @@ static int write_dedicated(const struct block_dedicated *d, struct buf *out)
     return rc < 0 ? rc : buf_str(out, "}");
 }
 
+int block_dedicated_write(const struct block_dedicated *list, size_t count, struct buf *out)
+{
+    int rc = buf_str(out, "[");
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = i ? buf_str(out, ",") : 0;
+        rc = rc < 0 ? rc : write_dedicated(&list[i], out);
+    }
+    return rc < 0 ? rc : buf_str(out, "]");
+}
+
 static int write_fields(const struct block_meta *m, struct buf *out)
 {
     char id[37];
@@ -322,7 +352,7 @@ static int write_fields(const struct block_meta *m, struct buf *out)
         out, "{\"format\":\"vParquet%d\",\"blockID\":\"%s\",\"tenantID\":", (int)m->version, id);
     rc = rc < 0 ? rc : buf_json_string(out, m->tenant);
     rc = rc < 0 ? rc : write_time(out, "startTime", m->start_unix_ns / NS_PER_S);
-    rc = rc < 0 ? rc : write_time(out, "endTime", seconds_ceil(m->end_unix_ns));
+    rc = rc < 0 ? rc : write_time(out, "endTime", block_meta_end_s(m->end_unix_ns));
     rc = rc < 0 ? rc : buf_printf(out, ",\"totalObjects\":%" PRId64, m->total_objects);
     if (rc == 0 && m->size)
         rc = buf_printf(out, ",\"size\":%" PRIu64, m->size);
@@ -333,12 +363,10 @@ static int write_fields(const struct block_meta *m, struct buf *out)
                       ",\"totalRecords\":%" PRIu32 ",\"dataEncoding\":\"\",\"bloomShards\":%" PRIu32
                       ",\"footerSize\":%" PRIu32,
                       m->compaction_level, m->total_records, m->bloom_shards, m->footer_size);
-    for (size_t i = 0; rc == 0 && i < m->dedicated_count; i++) {
-        rc = buf_str(out, i == 0 ? ",\"dedicatedColumns\":[" : ",");
-        rc = rc < 0 ? rc : write_dedicated(&m->dedicated[i], out);
+    if (rc == 0 && m->dedicated_count) {
+        rc = buf_str(out, ",\"dedicatedColumns\":");
+        rc = rc < 0 ? rc : block_dedicated_write(m->dedicated, m->dedicated_count, out);
     }
-    if (rc == 0 && m->dedicated_count)
-        rc = buf_str(out, "]");
     if (rc == 0 && m->replication_factor)
         rc = buf_printf(out, ",\"replicationFactor\":%" PRIu32, m->replication_factor);
     return rc < 0 ? rc : buf_str(out, "}");
@@ -382,7 +410,7 @@ int block_index_parse(struct slice json, struct arena *a, uint8_t (**last_ids)[1
     struct buf scratch;
     buf_init(&scratch, 64);
     cJSON *root;
-    int rc = parse_document(json, "index", LIMIT_INDEX_BYTES, &root, err);
+    int rc = parse_document(json, "index", LIMIT_INDEX_BYTES, false, &root, err);
     if (rc < 0)
         return rc;
     const cJSON *list = member(root, "rowGroups");

@@ -324,6 +324,13 @@ static struct slice without_lists(const char *path, char out[PATH_BYTES])
     return slice_of(out, n);
 }
 
+static bool version_has(enum block_version version, int leaf)
+{
+    if (leaf < BLOCK_V4_LEAVES)
+        return true;
+    return version == (leaf < BLOCK_RESOURCE_KVLIST ? BLOCK_VPARQUET5 : BLOCK_VPARQUET3);
+}
+
 static struct slice path_in(enum block_version version, int leaf, char room[PATH_BYTES])
 {
     for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++) {
@@ -369,10 +376,13 @@ static int check_leaf(const struct parquet_leaf *have, enum block_version versio
 int block_schema_bind(const struct parquet_file *f, enum block_version version,
                       int leaf_of[BLOCK_LEAVES], struct err *err)
 {
-    static const uint8_t needed[] = {BLOCK_TRACE_ID, BLOCK_SPAN_ID};
+    /* All versions have them, the last one each in its own way. */
+    static const uint8_t needed[] = {BLOCK_TRACE_ID, BLOCK_SPAN_ID,
+                                     BLOCK_SPAN_ATTRS + BLOCK_ATTR_STRING};
     char room[PATH_BYTES];
     for (int i = 0; i < BLOCK_LEAVES; i++) {
-        leaf_of[i] = parquet_leaf_find(f, path_in(version, i, room));
+        leaf_of[i] =
+            version_has(version, i) ? parquet_leaf_find(f, path_in(version, i, room)) : -1;
         int rc = leaf_of[i] < 0 ? 0 : check_leaf(&f->leaves[leaf_of[i]], version, i, err);
         if (rc < 0)
             return rc;

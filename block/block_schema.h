@@ -123,8 +123,8 @@ enum { BLOCK_REP_RESOURCE = 1, BLOCK_REP_SCOPE = 2, BLOCK_REP_SPAN = 3 };
 
 /* Which leaf of a file of that version holds each of ours: leaf_of[i] is a leaf number of f, or -1.
  * ERR_CORRUPT when a leaf that is there has another type or other levels than the version says, or
- * when there are no trace ids or span ids: then it is no block of that version. Any other missing
- * leaf is left to the caller. */
+ * when there are no trace ids, span ids or attribute strings where it has them: then it is no block
+ * of that version. Any other missing leaf is left to the caller. */
 int block_schema_bind(const struct parquet_file *f, enum block_version version,
                       int leaf_of[BLOCK_LEAVES], struct err *err);
 

@@ -237,6 +237,11 @@ int catalog_new(const struct catalog_opts *opts, struct catalog **out, struct er
         return err_set(err, ERR_NOMEM, "no memory for the catalogue");
     c->opts = *opts;
     c->log = log_room(opts->log, "catalog");
+    int rc = block_quarantine_new(&c->log, opts->metrics, &c->quarantine, err);
+    if (rc < 0) {
+        free(c);
+        return rc;
+    }
     uint8_t id[8];
     random_bytes(id, sizeof id);
     hex_encode(slice_of(id, sizeof id), c->writer);
@@ -355,6 +360,7 @@ void catalog_free(struct catalog *c)
     vec_free(&c->shared.segments);
     vec_free(&c->shared.builds);
     vec_free(&c->shared.tombstones);
+    block_quarantine_free(c->quarantine);
     pthread_cond_destroy(&c->shared.changed);
     pthread_mutex_destroy(&c->shared.mu);
     free(c);

@@ -1,10 +1,12 @@
 /* One round of looking at the store. The order matters: segments first, then builds, then blocks,
  * so that a segment that was retired meanwhile is still named by its build, and the build's block is
- * in the list (docs/architecture.md). */
+ * found (docs/architecture.md). */
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "catalog/block_check.h"
 #include "catalog/block_store.h"
 #include "catalog/catalog_priv.h"
 
@@ -154,6 +156,7 @@ static void segments_drop_locked(struct catalog *c, const struct name_list *list
     }
 }
 
+/* Whether a segment went that was not retired by a build whose blocks we have. */
 static bool any_segment_gone(struct catalog *c, const struct name_list *listed,
                              uint64_t started_mono_ns)
 {
@@ -161,7 +164,10 @@ static bool any_segment_gone(struct catalog *c, const struct name_list *listed,
     pthread_mutex_lock(&c->shared.mu);
     for (uint32_t i = 0; i < c->shared.segments.count && !gone; i++) {
         struct catalog_segment *s = c->shared.segments.at[i];
-        gone = s->added_mono_ns < started_mono_ns && !list_has(listed, s->name);
+        const struct catalog_build_state *b =
+            s->build.len ? catalog_build_of_locked(c, s->build) : NULL;
+        bool built = b && (b->blocks_seen || b->ours || b->finished_mono_ns);
+        gone = s->added_mono_ns < started_mono_ns && !list_has(listed, s->name) && !built;
     }
     pthread_mutex_unlock(&c->shared.mu);
     return gone;
@@ -244,7 +250,7 @@ static int builds_add(struct catalog *c, const struct name_list *listed, uint64_
     for (uint32_t i = 0; i < c->shared.builds.count; i++) {
         /* Blocks of our own builds are told at their commit. */
         const struct catalog_build_state *b = c->shared.builds.at[i];
-        *open |= !b->ours && !b->finished_mono_ns;
+        *open |= !b->ours && !b->finished_mono_ns && !b->blocks_seen;
     }
     pthread_mutex_unlock(&c->shared.mu);
     return rc;
@@ -350,12 +356,40 @@ static struct catalog_block *block_parse(struct catalog *c, struct slice tenant,
     return b;
 }
 
+/* Inserts those of blocks[0..count) that are whole at first sight; takes all of them over. */
+static int blocks_admit(struct catalog *c, struct slice tenant, struct catalog_block **blocks,
+                        size_t count, uint64_t deadline, struct err *err)
+{
+    struct block_check checks[META_BATCH];
+    for (size_t i = 0; i < count; i++)
+        checks[i] = (struct block_check){.meta = &blocks[i]->meta};
+    int rc = block_check_many(c->opts.store, checks, count, deadline, err);
+    for (size_t i = 0; i < count; i++) {
+        bool ok = rc == 0 && block_quarantine_tell(c->quarantine, &checks[i]);
+        if (!ok) {
+            catalog_block_release(blocks[i]);
+            continue;
+        }
+        pthread_mutex_lock(&c->shared.mu);
+        struct catalog_tenant *t = catalog_tenant_locked(c, tenant, true);
+        ok = t && catalog_insert_block_locked(c, t, blocks[i]);
+        pthread_mutex_unlock(&c->shared.mu);
+        if (!ok) {
+            catalog_block_release(blocks[i]);
+            rc = err_set(err, ERR_NOMEM, "no memory for the list of blocks");
+        }
+    }
+    return rc;
+}
+
 /* Loads the metas of ids[0..count), count <= META_BATCH. */
 static int metas_load(struct catalog *c, struct slice tenant, const uint8_t (*ids)[16],
                       size_t count, uint64_t deadline, struct err *err)
 {
     struct objstore_get gets[META_BATCH];
     struct buf keys[META_BATCH];
+    struct catalog_block *blocks[META_BATCH];
+    size_t parsed = 0;
     int rc = 0;
     for (size_t i = 0; i < count; i++) {
         buf_init(&keys[i], 4096);
@@ -365,35 +399,26 @@ static int metas_load(struct catalog *c, struct slice tenant, const uint8_t (*id
             rc = err_set(err, ERR_NOMEM, "no memory for a key");
         gets[i].key = buf_view(&keys[i]);
     }
-    if (rc == 0) {
+    if (rc == 0)
         objstore_get_many(c->opts.store, gets, count, deadline, NULL);
-        for (size_t i = 0; i < count && rc == 0; i++) {
-            if (gets[i].rc == ERR_NOTFOUND)
-                continue; /* compacted or deleted since the listing */
-            if (gets[i].rc < 0) {
-                rc = gets[i].rc;
-                if (err)
-                    *err = gets[i].err;
-                break;
-            }
-            struct catalog_block *b = block_parse(c, tenant, ids[i], buf_view(&gets[i].out));
-            if (!b)
-                continue;
-            pthread_mutex_lock(&c->shared.mu);
-            struct catalog_tenant *t = catalog_tenant_locked(c, tenant, true);
-            bool ok = t && catalog_insert_block_locked(c, t, b);
-            pthread_mutex_unlock(&c->shared.mu);
-            if (!ok) {
-                catalog_block_release(b);
-                rc = err_set(err, ERR_NOMEM, "no memory for the list of blocks");
-            }
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        if (gets[i].rc == ERR_NOTFOUND)
+            continue; /* compacted or deleted since the listing */
+        if (gets[i].rc < 0) {
+            rc = gets[i].rc;
+            if (err)
+                *err = gets[i].err;
+            break;
         }
+        blocks[parsed] = block_parse(c, tenant, ids[i], buf_view(&gets[i].out));
+        parsed += blocks[parsed] != NULL;
     }
     for (size_t i = 0; i < count; i++) {
         buf_clear(&keys[i]);
         buf_clear(&gets[i].out);
     }
-    return rc;
+    int admitted = blocks_admit(c, tenant, blocks, parsed, deadline, rc == 0 ? err : NULL);
+    return rc < 0 ? rc : admitted;
 }
 
 static int compare_listed(const void *a, const void *b)
@@ -485,6 +510,108 @@ static int blocks_refresh(struct catalog *c, uint64_t deadline, struct err *err)
     return rc;
 }
 
+/* ---- blocks of other processes' builds ---- */
+
+/* A block that an open build will make, or has made. */
+struct awaited {
+    char build[128];
+    char *tenant;
+    uint8_t id[16];
+};
+
+struct awaited_list {
+    VEC(struct awaited) at;
+};
+
+static bool await_locked(struct awaited_list *l, const struct catalog_build_state *b,
+                         struct slice tenant)
+{
+    struct awaited a = {0};
+    catalog_build_block_id(slice_cstr(b->name), tenant, a.id);
+    for (uint32_t i = 0; i < l->at.count; i++) {
+        if (memcmp(l->at.at[i].id, a.id, 16) == 0)
+            return true;
+    }
+    snprintf(a.build, sizeof a.build, "%s", b->name);
+    a.tenant = strndup((const char *)tenant.ptr, tenant.len);
+    if (!a.tenant || !vec_push(&l->at, a)) {
+        free(a.tenant);
+        return false;
+    }
+    return true;
+}
+
+/* Blocks of the open builds, told from the sections of their segments. False in *known: a build's
+ * segments are not all here, so only a listing tells. */
+static bool awaited_locked(struct catalog *c, struct awaited_list *l, bool *known)
+{
+    for (uint32_t i = 0; i < c->shared.builds.count; i++) {
+        const struct catalog_build_state *b = c->shared.builds.at[i];
+        if (b->ours || b->finished_mono_ns || b->blocks_seen)
+            continue;
+        for (uint32_t k = 0; k < b->segments.count; k++) {
+            bool found;
+            uint32_t at = catalog_segment_find_locked(c, slice_cstr(b->segments.at[k]), &found);
+            if (!found) {
+                *known = false;
+                continue;
+            }
+            const struct segment_footer *f = &c->shared.segments.at[at]->footer;
+            for (uint32_t n = 0; n < f->section_count; n++) {
+                if (!await_locked(l, b, f->sections[n].tenant))
+                    return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Looks for the blocks that open builds of other processes make, by their names: a listing of all
+ * blocks at every poll would cost more the more blocks there are. *listing: a build could not be
+ * followed so. */
+static int builds_follow(struct catalog *c, uint64_t deadline, bool *listing, struct err *err)
+{
+    struct awaited_list l = {0};
+    bool known = true;
+    pthread_mutex_lock(&c->shared.mu);
+    bool ok = awaited_locked(c, &l, &known);
+    pthread_mutex_unlock(&c->shared.mu);
+    int rc = ok ? 0 : err_set(err, ERR_NOMEM, "no memory for a build");
+    for (uint32_t i = 0; i < l.at.count && rc == 0; i++) {
+        struct awaited *a = &l.at.at[i];
+        if (!catalog_has_block(c, slice_cstr(a->tenant), a->id))
+            rc = metas_load(c, slice_cstr(a->tenant), (const uint8_t(*)[16])a->id, 1, deadline,
+                            err);
+    }
+    if (rc == 0 && known) {
+        pthread_mutex_lock(&c->shared.mu);
+        for (uint32_t i = 0; i < c->shared.builds.count; i++) {
+            struct catalog_build_state *b = c->shared.builds.at[i];
+            bool all = !b->ours && !b->finished_mono_ns;
+            bool any = false;
+            for (uint32_t k = 0; k < l.at.count && all; k++) {
+                if (strcmp(l.at.at[k].build, b->name) != 0)
+                    continue;
+                bool found = false;
+                struct catalog_tenant *t =
+                    catalog_tenant_locked(c, slice_cstr(l.at.at[k].tenant), false);
+                if (t)
+                    catalog_block_find(t, l.at.at[k].id, &found);
+                all = found;
+                any = true;
+            }
+            if (all && any)
+                b->blocks_seen = true;
+        }
+        pthread_mutex_unlock(&c->shared.mu);
+    }
+    *listing = !known;
+    for (uint32_t i = 0; i < l.at.count; i++)
+        free(l.at.at[i].tenant);
+    vec_free(&l.at);
+    return rc;
+}
+
 int catalog_poll(struct catalog *c, bool full, struct err *err)
 {
     uint64_t started = clock_mono_ns(c->opts.clock);
@@ -498,10 +625,13 @@ int catalog_poll(struct catalog *c, bool full, struct err *err)
     bool gone = rc == 0 && any_segment_gone(c, &segments, started);
     if (rc == 0)
         rc = builds_add(c, &builds, deadline, &building, err);
-    if (rc == 0 && (full || gone || building))
-        rc = blocks_refresh(c, deadline, err);
     if (rc == 0)
         rc = segments_add(c, &segments, deadline, err);
+    bool listing = false;
+    if (rc == 0 && building)
+        rc = builds_follow(c, deadline, &listing, err);
+    if (rc == 0 && (full || listing || gone))
+        rc = blocks_refresh(c, deadline, err);
     if (rc == 0) {
         pthread_mutex_lock(&c->shared.mu);
         segments_drop_locked(c, &segments, started);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "base/vec.h"
+#include "catalog/block_check.h"
 #include "catalog/catalog.h"
 
 /* How long a segment or build of another process must have been known before we take it over: a
@@ -29,6 +30,7 @@ struct catalog_build_state {
     uint64_t seen_mono_ns;
     bool ours;     /* being built by this process now */
     uint64_t finished_mono_ns; /* 0: not by us */
+    bool blocks_seen;          /* another's: all its blocks are in the catalogue */
 };
 
 struct catalog_tombstone {
@@ -46,6 +48,8 @@ struct catalog {
         struct metrics_family *blocklist_length;
         struct histogram *poll_seconds;
     } m;
+
+    struct block_quarantine *quarantine; /* the polling thread's */
 
     pthread_t thread;
     bool started;

@@ -95,8 +95,15 @@ static int dispatch(struct query *q, struct slice path, struct answer *out, stru
     if (slice_starts(path, v2) && path.len > v2.len &&
         slice_find(slice_from(path, v2.len), '/') == path.len - v2.len)
         return trace_api(q, true, slice_from(path, v2.len), out, err);
+    if (slice_eq(path, SLICE("/api/metrics/query_range")))
+        return metrics_api(q, false, out, err);
+    if (slice_eq(path, SLICE("/api/metrics/query")))
+        return metrics_api(q, true, out, err);
     if (slice_eq(path, SLICE("/api/search")))
         return search_api(q, out, err);
+    int rc;
+    if (tags_api(q, path, out, &rc, err))
+        return rc;
     out->status = 404;
     out->content_type = "text/plain; charset=utf-8";
     return buf_str(&out->body, "404 page not found\n");

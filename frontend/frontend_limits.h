@@ -21,6 +21,22 @@
  * same question over the same blocks gets the same answer. */
 #define SEARCH_WAVE_JOBS 16
 
+/* Intervals of a metrics query, whatever is configured: a series has a number for each.
+ * Hit: the query fails with ERR_LIMIT. */
+#define LIMIT_METRICS_INTERVALS 1000000
+
+/* Exemplars of a metrics query, whatever is configured. More are not returned. */
+#define LIMIT_EXEMPLARS 10000
+
+/* A question about tags without a range of time is about recent data: blocks that end no longer ago
+ * than this, and whatever the time the newest few, so that a tenant gone quiet still has tags. The
+ * same age tells whether a range reaches into recent data. */
+#define TAGS_RECENT_S (30 * 60)
+#define TAGS_RECENT_BLOCKS 16
+
+/* A search by tags. Hit: 400. */
+#define LIMIT_SEARCH_TAGS 256
+
 /* When nothing else bounds a query. */
 #define QUERY_TIMEOUT_S 60
 

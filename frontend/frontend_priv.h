@@ -30,8 +30,16 @@ struct answer {
 
 /* trace_api.c: v2 for /api/v2/traces/. id is the path's last segment as sent. */
 int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, struct err *err);
+/* metrics_api.c */
+int metrics_api(struct query *q, bool instant, struct answer *out, struct err *err);
 /* search_api.c */
 int search_api(struct query *q, struct answer *out, struct err *err);
+/* legacy_search.c: minDuration and maxDuration, checked in any case, and without q the tags, given
+ * as "tags" or, when there is no range of time either, as parameters of their own. */
+int legacy_params(struct query *q, bool has_q, bool has_range, struct query_legacy *out,
+                  struct err *err);
+/* tags_api.c: whether the path is one of a question about tags, which is then answered, with *rc. */
+bool tags_api(struct query *q, struct slice path, struct answer *out, int *rc, struct err *err);
 
 /* ---- parameters ---- */
 
@@ -42,6 +50,13 @@ int query_param_seconds(struct query *q, const char *name, uint64_t *out, struct
 /* A decimal number; absent: the default. ERR_INVALID "invalid limit: …". */
 int query_param_count(struct query *q, const char *name, bool zero_is_default, uint32_t fallback,
                       uint32_t *out, struct err *err);
+/* Longest range of a search, 0: any. */
+int64_t query_max_duration_ns(const struct query *q);
+/* ERR_INVALID for a query text longer than configured. */
+int query_check_text(const struct query *q, struct slice text, struct err *err);
+/* ERR_INVALID when a range, in seconds, is longer than that. */
+int query_check_range(const struct query *q, uint64_t start_s, uint64_t end_s, uint64_t range_s,
+                      struct err *err);
 /* Whether the client wants protobuf. */
 bool query_accepts_protobuf(const struct net_request *req);
 

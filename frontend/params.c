@@ -57,6 +57,37 @@ int query_param_count(struct query *q, const char *name, bool zero_is_default, u
     return 0;
 }
 
+int64_t query_max_duration_ns(const struct query *q)
+{
+    const struct app_config *cfg = &q->frontend->opts.app->cfg;
+    return cfg->overrides.max_search_duration_ns ? cfg->overrides.max_search_duration_ns
+                                                 : cfg->query_frontend.search.max_duration_ns;
+}
+
+int query_check_range(const struct query *q, uint64_t start_s, uint64_t end_s, uint64_t range_s,
+                      struct err *err)
+{
+    int64_t max = query_max_duration_ns(q);
+    char text[40];
+    if (max <= 0 || range_s <= (uint64_t)max / NS_PER_S)
+        return 0;
+    format_duration(max, text);
+    return err_set(err, ERR_INVALID,
+                   "range specified by start and end exceeds %s. received start=%llu end=%llu",
+                   text, (unsigned long long)start_s, (unsigned long long)end_s);
+}
+
+int query_check_text(const struct query *q, struct slice text, struct err *err)
+{
+    uint64_t max = q->frontend->opts.app->cfg.query_frontend.max_query_expression_size_bytes;
+    if (max == 0 || text.len <= max)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   "TraceQL expression exceeds the configured maximum size of %llu bytes, reduce "
+                   "the query expression size or contact your system administrator",
+                   (unsigned long long)max);
+}
+
 bool query_accepts_protobuf(const struct net_request *req)
 {
     static const struct slice wanted = {(const uint8_t *)"application/protobuf", 20};

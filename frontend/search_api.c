@@ -9,7 +9,8 @@
 
 struct search_params {
     struct slice text; /* TraceQL */
-    bool legacy;       /* no q: results without spansets */
+    bool legacy;       /* no q: by tags, results without spansets */
+    struct query_legacy by_tags;
     uint32_t limit, spss;
     uint64_t start_s, end_s;
 };
@@ -25,6 +26,7 @@ struct search_job {
 struct search_query {
     struct query *q;
     struct query_search search;
+    const struct query_legacy *by_tags; /* in place of search, or NULL */
     struct search_job *jobs;
     size_t job_count;
     size_t wave_first;
@@ -49,15 +51,7 @@ static int time_range(struct query *q, struct search_params *p, struct err *err)
         return err_set(err, ERR_INVALID,
                        "http parameter start must be before end. received start=%llu end=%llu",
                        (unsigned long long)p->start_s, (unsigned long long)p->end_s);
-    int64_t max = q->frontend->opts.app->cfg.query_frontend.search.max_duration_ns;
-    if (max > 0 && p->end_s - p->start_s > (uint64_t)max / NS_PER_S) {
-        char text[40];
-        format_duration(max, text);
-        return err_set(err, ERR_INVALID,
-                       "range specified by start and end exceeds %s. received start=%llu end=%llu",
-                       text, (unsigned long long)p->start_s, (unsigned long long)p->end_s);
-    }
-    return 0;
+    return query_check_range(q, p->start_s, p->end_s, p->end_s - p->start_s, err);
 }
 
 static int counts(struct query *q, struct search_params *p, struct err *err)
@@ -83,27 +77,22 @@ static int counts(struct query *q, struct search_params *p, struct err *err)
 static int parse_params(struct query *q, struct search_params *p, struct err *err)
 {
     *p = (struct search_params){0};
-    struct slice other;
-    uint64_t max = q->frontend->opts.app->cfg.query_frontend.max_query_expression_size_bytes;
+    struct slice tags;
     if (!query_param(q, "q", &p->text)) {
-        if (query_param(q, "tags", &other) || query_param(q, "minDuration", &other) ||
-            query_param(q, "maxDuration", &other))
-            return err_set(err, ERR_INVALID,
-                           "search by tags, minDuration and maxDuration is not served yet: use "
-                           "q with TraceQL");
-        p->text = SLICE("{}");
+        p->text = SLICE("{}"); /* of which only the plan is used */
         p->legacy = true;
-    } else if (query_param(q, "tags", &other)) {
+    } else if (query_param(q, "tags", &tags)) {
         return err_set(err, ERR_INVALID,
                        "invalid request: can't specify tags and q in the same query");
     }
-    if (max && p->text.len > max)
-        return err_set(err, ERR_INVALID,
-                       "TraceQL expression exceeds the configured maximum size of %llu bytes, "
-                       "reduce the query expression size or contact your system administrator",
-                       (unsigned long long)max);
-    int rc = counts(q, p, err);
-    return rc < 0 ? rc : time_range(q, p, err);
+    int rc = query_check_text(q, p->text, err);
+    if (rc == 0)
+        rc = counts(q, p, err);
+    if (rc == 0)
+        rc = time_range(q, p, err);
+    if (rc == 0)
+        rc = legacy_params(q, !p->legacy, p->start_s || p->end_s, &p->by_tags, err);
+    return rc;
 }
 
 /* ---- merging ---- */
@@ -136,8 +125,63 @@ static bool merge_services(struct arena *a, struct query_trace *into, const stru
     return true;
 }
 
-/* Fragments of one trace from several places: earliest start, longest duration, first root, the
- * larger spanset. */
+static bool same_attr(const struct query_attr *a, const struct query_attr *b)
+{
+    bool same = a->count == b->count && slice_eq(a->key, b->key);
+    for (uint32_t i = 0; same && i < a->count; i++)
+        same = traceql_value_same(&a->values[i], &b->values[i]);
+    return same;
+}
+
+/* The next attribute from i on that by() gave. */
+static uint32_t next_by(const struct query_spanset *s, uint32_t i)
+{
+    while (i < s->attr_count && !slice_starts(s->attrs[i].key, SLICE("by")))
+        i++;
+    return i;
+}
+
+/* Parts of one spanset: what by() said of them is the same. */
+static bool same_set(const struct query_spanset *a, const struct query_spanset *b)
+{
+    uint32_t i = next_by(a, 0), k = next_by(b, 0);
+    while (i < a->attr_count && k < b->attr_count) {
+        if (!same_attr(&a->attrs[i], &b->attrs[k]))
+            return false;
+        i = next_by(a, i + 1);
+        k = next_by(b, k + 1);
+    }
+    return i == a->attr_count && k == b->attr_count;
+}
+
+/* Of two parts of a spanset the larger one stays, as in Tempo; parts of others are added. */
+static bool merge_sets(struct arena *a, struct query_trace *into, const struct query_trace *t)
+{
+    if (t->set_count == 0)
+        return true;
+    struct query_spanset *sets =
+        arena_array(a, struct query_spanset, (size_t)into->set_count + t->set_count);
+    uint32_t count = into->set_count;
+    if (!sets)
+        return false;
+    if (count)
+        memcpy(sets, into->sets, count * sizeof *sets);
+    for (uint32_t i = 0; i < t->set_count; i++) {
+        uint32_t k = 0;
+        while (k < into->set_count && !same_set(&sets[k], &t->sets[i]))
+            k++;
+        if (k == into->set_count)
+            sets[count++] = t->sets[i];
+        else if (t->sets[i].matched > sets[k].matched)
+            sets[k] = t->sets[i];
+    }
+    into->sets = sets;
+    into->set_count = count;
+    return true;
+}
+
+/* Fragments of one trace from several places: earliest start, longest duration, first root, and
+ * their spansets. */
 static bool merge_trace(struct arena *a, struct query_trace *into, const struct query_trace *t)
 {
     if (t->start_unix_ns < into->start_unix_ns)
@@ -148,11 +192,7 @@ static bool merge_trace(struct arena *a, struct query_trace *into, const struct 
         into->root_service = t->root_service;
     if (into->root_name.len == 0)
         into->root_name = t->root_name;
-    if (t->set_count && (!into->set_count || t->sets[0].matched > into->sets[0].matched)) {
-        into->sets = t->sets;
-        into->set_count = t->set_count;
-    }
-    return merge_services(a, into, t);
+    return merge_sets(a, into, t) && merge_services(a, into, t);
 }
 
 /* Slot of the trace of that id: the one that holds it, or the empty one where it belongs. */
@@ -222,6 +262,9 @@ static void run_job(void *ctx, size_t i)
     j->arena = arena_new(LIMIT_QUERY_BYTES);
     if (!j->arena)
         j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
+    else if (s->by_tags)
+        j->rc = w->legacy(w->self, &j->source, s->by_tags, s->q->deadline_mono_ns, j->arena,
+                          &j->result, &j->err);
     else
         j->rc = w->search(w->self, &j->source, &s->search, s->q->deadline_mono_ns, j->arena,
                           &j->result, &j->err);
@@ -336,6 +379,10 @@ int search_api(struct query *q, struct answer *out, struct err *err)
                                      .spans_per_set = p.spss,
                                      .start_unix_ns = p.start_s * NS_PER_S,
                                      .end_unix_ns = p.end_s * NS_PER_S};
+    p.by_tags.limit = p.limit;
+    p.by_tags.start_unix_ns = s.search.start_unix_ns;
+    p.by_tags.end_unix_ns = s.search.end_unix_ns;
+    s.by_tags = p.legacy ? &p.by_tags : NULL;
     rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena, &view,
                       err);
     if (rc == 0)

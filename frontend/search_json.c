@@ -37,27 +37,32 @@ static int value_text(const struct traceql_value *v, struct buf *out)
     return rc < 0 ? rc : buf_str(out, "}");
 }
 
-static int attrs_json(const struct query_span *s, struct buf *out)
+static int attr_json(const struct query_attr *a, struct buf *out)
 {
-    if (s->attr_count == 0)
+    int rc = buf_str(out, "{\"key\":");
+    rc = rc < 0 ? rc : buf_json_string(out, a->key);
+    rc = rc < 0 ? rc : buf_str(out, ",\"value\":");
+    if (rc == 0 && a->count == 1)
+        rc = value_text(a->values, out);
+    else if (rc == 0) {
+        rc = buf_str(out, "{\"arrayValue\":{\"values\":[");
+        for (uint32_t k = 0; k < a->count && rc == 0; k++) {
+            rc = k ? buf_str(out, ",") : 0;
+            rc = rc < 0 ? rc : value_text(&a->values[k], out);
+        }
+        rc = rc < 0 ? rc : buf_str(out, "]}}");
+    }
+    return rc < 0 ? rc : buf_str(out, "}");
+}
+
+static int attrs_json(const struct query_attr *attrs, uint32_t count, struct buf *out)
+{
+    if (count == 0)
         return 0;
     int rc = buf_str(out, ",\"attributes\":[");
-    for (uint32_t i = 0; i < s->attr_count && rc == 0; i++) {
-        const struct query_attr *a = &s->attrs[i];
-        rc = buf_str(out, i ? ",{\"key\":" : "{\"key\":");
-        rc = rc < 0 ? rc : buf_json_string(out, a->key);
-        rc = rc < 0 ? rc : buf_str(out, ",\"value\":");
-        if (rc == 0 && a->count == 1)
-            rc = value_text(a->values, out);
-        else if (rc == 0) {
-            rc = buf_str(out, "{\"arrayValue\":{\"values\":[");
-            for (uint32_t k = 0; k < a->count && rc == 0; k++) {
-                rc = k ? buf_str(out, ",") : 0;
-                rc = rc < 0 ? rc : value_text(&a->values[k], out);
-            }
-            rc = rc < 0 ? rc : buf_str(out, "]}}");
-        }
-        rc = rc < 0 ? rc : buf_str(out, "}");
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        rc = i ? buf_str(out, ",") : 0;
+        rc = rc < 0 ? rc : attr_json(&attrs[i], out);
     }
     return rc < 0 ? rc : buf_str(out, "]");
 }
@@ -80,7 +85,7 @@ static int span_json(const struct query_span *s, struct buf *out)
                         (unsigned long long)s->start_unix_ns);
     if (rc == 0 && s->duration_ns)
         rc = buf_printf(out, ",\"durationNanos\":\"%llu\"", (unsigned long long)s->duration_ns);
-    rc = rc < 0 ? rc : attrs_json(s, out);
+    rc = rc < 0 ? rc : attrs_json(s->attrs, s->attr_count, out);
     return rc < 0 ? rc : buf_str(out, "}");
 }
 
@@ -91,7 +96,9 @@ static int set_json(const struct query_spanset *set, struct buf *out)
         rc = i ? buf_str(out, ",") : 0;
         rc = rc < 0 ? rc : span_json(&set->spans[i], out);
     }
-    return rc < 0 ? rc : buf_printf(out, "],\"matched\":%u}", set->matched);
+    rc = rc < 0 ? rc : buf_printf(out, "],\"matched\":%u", set->matched);
+    rc = rc < 0 ? rc : attrs_json(set->attrs, set->attr_count, out);
+    return rc < 0 ? rc : buf_str(out, "}");
 }
 
 static int by_name(const void *a, const void *b)

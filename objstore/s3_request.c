@@ -267,7 +267,9 @@ static enum err_code code_of(int status, const char *code)
 static void set_failure(struct s3_request *r, const struct s3_error *e)
 {
     char shown[400];
-    struct slice said = e->message[0] ? slice_cstr(e->message) : buf_view(&r->call.fail);
+    /* The body as it came only when it is no error document. */
+    struct slice said = e->message[0] || e->code[0] ? slice_cstr(e->message)
+                                                    : buf_view(&r->call.fail);
     text_escape(said, 120, shown, sizeof shown);
     r->rc = err_set(&r->err, code_of(r->call.status, e->code), "status %d%s%.64s%s%s (%s try %u)",
                     r->call.status, e->code[0] ? " " : "", e->code, shown[0] ? ": " : "", shown,

@@ -8,6 +8,7 @@
 #include "block/block_meta.h"
 #include "block/span.h"
 #include "catalog/catalog.h"
+#include "traceql/metrics.h"
 #include "traceql/traceql.h"
 
 /* ---- search ---- */
@@ -20,7 +21,7 @@ struct query_attr {
 
 struct query_span {
     struct slice id; /* bytes as stored */
-    struct slice name; /* empty unless the query shows names */
+    struct slice name; /* empty unless the query shows it */
     uint64_t start_unix_ns;
     uint64_t duration_ns;
     struct query_attr *attrs;
@@ -31,6 +32,8 @@ struct query_spanset {
     struct query_span *spans; /* the first spss of them */
     uint32_t span_count;
     uint32_t matched; /* all of them */
+    struct query_attr *attrs; /* of by() and aggregates; NIL values too */
+    uint32_t attr_count;
 };
 
 struct query_service {
@@ -64,6 +67,61 @@ struct query_search_result {
     uint32_t inspected_traces;
 };
 
+/* Search by tags, without TraceQL: a trace matches when it fulfils all of them, whichever of its
+ * spans do, but those that have no column of their own on one resource together. The results are
+ * of the same form, without spansets and services. */
+struct query_pair {
+    struct slice key, value;
+};
+
+struct query_legacy {
+    const struct query_pair *tags;
+    uint32_t tag_count;
+    uint64_t min_duration_ns, max_duration_ns; /* of the trace; 0: any */
+    uint32_t limit;                            /* as in query_search */
+    uint64_t start_unix_ns, end_unix_ns;       /* the same */
+};
+
+/* ---- tags: names of attributes, and the values of one ---- */
+
+/* A name, or a value. */
+struct query_tag {
+    uint8_t level; /* names: enum traceql_level of the attribute; values: 0 */
+    struct traceql_value value;
+};
+
+struct query_tags {
+    bool names;      /* else values */
+    unsigned levels; /* bits 1 << enum traceql_level: where to look for names, or the attribute */
+    enum traceql_intrinsic intrinsic; /* values of this one, */
+    struct slice name;                /* or of this attribute */
+    /* NULL: all that is stored, numbers as numbers. Else a query of one filter: what the spans that
+     * match it have, status, kind and durations as such. */
+    const struct traceql_query *filter;
+    uint64_t bytes_max; /* of the texts, after which a job may stop; 0: none */
+};
+
+struct query_tags_result {
+    struct query_tag *tags; /* distinct, in the order of query_tag_cmp */
+    uint32_t count;
+    uint64_t inspected_bytes;
+    bool truncated; /* bytes_max was met */
+};
+
+/* ---- metrics ---- */
+
+struct query_metrics {
+    const struct traceql_query *query; /* shared, read-only */
+    struct traceql_metrics_grid grid;
+    uint32_t exemplars; /* at most so many; 0: none */
+};
+
+struct query_metrics_result {
+    struct traceql_metrics *metrics; /* to be merged; in the job's arena */
+    uint64_t inspected_bytes;
+    uint64_t inspected_spans;
+};
+
 /* ---- trace by id ---- */
 
 struct query_trace_result {
@@ -81,10 +139,19 @@ struct query_source {
 };
 
 struct query_worker {
-    /* Both block; results live in the arena, which also keeps alive what they point into. */
+    /* All block; results live in the arena, which also keeps alive what they point into. */
     int (*search)(void *self, const struct query_source *source, const struct query_search *search,
                   uint64_t deadline_mono_ns, struct arena *a, struct query_search_result *out,
                   struct err *err);
+    int (*legacy)(void *self, const struct query_source *source, const struct query_legacy *legacy,
+                  uint64_t deadline_mono_ns, struct arena *a, struct query_search_result *out,
+                  struct err *err);
+    int (*tags)(void *self, const struct query_source *source, const struct query_tags *tags,
+                uint64_t deadline_mono_ns, struct arena *a, struct query_tags_result *out,
+                struct err *err);
+    int (*metrics)(void *self, const struct query_source *source,
+                   const struct query_metrics *metrics, uint64_t deadline_mono_ns, struct arena *a,
+                   struct query_metrics_result *out, struct err *err);
     int (*find_trace)(void *self, const struct query_source *source, const uint8_t id[16],
                       uint64_t deadline_mono_ns, struct arena *a, struct query_trace_result *out,
                       struct err *err);

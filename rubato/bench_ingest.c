@@ -14,18 +14,16 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include "base/clock.h"
-#include "base/cursor.h"
 #include "base/text.h"
 #include "base/vec.h"
 #include "otlp/otlp.h"
 #include "rubato/bench.h"
+#include "rubato/frames.h"
 #include "rubato/http_tool.h"
 #include "rubato/serve.h"
 
-#define FRAMES_BYTES_MAX ((size_t)4 << 30)
 /* Requests under way at once: enough to fill segments instead of waiting for the flush window. */
 #define SENDERS 64
 
@@ -60,68 +58,16 @@ static int usage(FILE *to)
 
 /* ---- input ---- */
 
-static int unzstd(struct slice in, struct buf *out, struct err *err)
-{
-    ZSTD_DCtx *d = ZSTD_createDCtx();
-    ZSTD_inBuffer src = {in.ptr, in.len, 0};
-    int rc = d ? 0 : ERR_NOMEM;
-    while (rc == 0 && src.pos < src.size) {
-        rc = buf_reserve(out, ZSTD_DStreamOutSize());
-        if (rc < 0)
-            break;
-        ZSTD_outBuffer dst = {out->ptr + out->len, out->cap - out->len, 0};
-        size_t n = ZSTD_decompressStream(d, &dst, &src);
-        out->len += dst.pos;
-        if (ZSTD_isError(n))
-            rc = err_set(err, ERR_CORRUPT, "zstd: %s", ZSTD_getErrorName(n));
-    }
-    ZSTD_freeDCtx(d);
-    return rc == 0 || rc == ERR_CORRUPT ? rc : err_set(err, rc, "no memory for the frames");
-}
-
-static int read_file(const char *path, struct buf *out, struct err *err)
-{
-    struct buf raw;
-    buf_init(&raw, FRAMES_BYTES_MAX);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 ? err_set(err, ERR_IO, "%s: %m", path) : 0;
-    for (ssize_t n = 1; rc == 0 && n > 0;) {
-        if (buf_reserve(&raw, (size_t)1 << 20) < 0) {
-            rc = err_set(err, ERR_NOMEM, "%s: no memory", path);
-            break;
-        }
-        n = read(fd, raw.ptr + raw.len, raw.cap - raw.len);
-        if (n < 0)
-            rc = err_set(err, ERR_IO, "%s: %m", path);
-        else
-            raw.len += (size_t)n;
-    }
-    if (fd >= 0)
-        close(fd);
-    if (rc == 0 && slice_ends(slice_cstr(path), SLICE(".zst"))) {
-        rc = unzstd(buf_view(&raw), out, err);
-        if (rc < 0)
-            err_wrap(err, "%s", path);
-    } else if (rc == 0) {
-        rc = buf_slice(out, buf_view(&raw));
-    }
-    buf_clear(&raw);
-    return rc;
-}
-
 static int load(struct bench *b, char **files, int count, struct err *err)
 {
     struct span_batch batch = {0};
     int rc = 0;
     for (int i = 0; i < count && rc == 0; i++)
-        rc = read_file(files[i], &b->frames, err);
+        rc = frames_read_file(files[i], &b->frames, err);
     struct cursor c = cursor_of(buf_view(&b->frames));
-    while (rc == 0 && cursor_left(&c)) {
-        uint32_t len;
-        struct slice request;
-        if (!cursor_u32be(&c, &len) || !cursor_bytes(&c, len, &request))
-            rc = err_set(err, ERR_CORRUPT, "the frames break off at byte %zu", cursor_offset(&c));
-        else if (!vec_push(&b->requests, request))
+    struct slice request;
+    while (rc == 0 && (rc = frames_next(&c, &request, err)) == 0) {
+        if (!vec_push(&b->requests, request))
             rc = err_set(err, ERR_NOMEM, "no memory for the frames");
         if (rc == 0) {
             span_batch_reset(&batch);
@@ -130,6 +76,7 @@ static int load(struct bench *b, char **files, int count, struct err *err)
             b->bytes_per_round += request.len;
         }
     }
+    rc = rc > 0 ? 0 : rc;
     span_batch_clear(&batch);
     if (rc == 0 && b->spans_per_round == 0)
         rc = err_set(err, ERR_INVALID, "there are no spans in the files");

@@ -11,6 +11,7 @@ static const struct {
     const char *help;
 } tools[] = {
     {"bench", tool_bench, "measure this machine: rubato bench ingest FILE…"},
+    {"block", tool_block, "look at blocks, check them, make them: rubato block --help"},
     {"demo", tool_demo, "send a minute of synthetic shop traffic to a running server"},
 };
 

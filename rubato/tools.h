@@ -3,6 +3,7 @@
 #define RUBATO_TOOLS_H
 
 int tool_bench(int argc, char **argv);
+int tool_block(int argc, char **argv);
 int tool_demo(int argc, char **argv);
 
 #endif

@@ -72,6 +72,27 @@ enum spanset_op {
     SPANSET_UNION_SIBLING
 };
 
+/* What a structural operator asks of a span r on its right and some l on its left. */
+enum spanset_relation {
+    RELATION_CHILD,      /* r is a child of l */
+    RELATION_DESCENDANT, /* r is below l */
+    RELATION_PARENT,     /* r is the parent of l */
+    RELATION_ANCESTOR,   /* r is above l */
+    RELATION_SIBLING     /* r is another child of l's parent */
+};
+enum spanset_form { FORM_PLAIN, FORM_NOT, FORM_UNION };
+
+/* Of all operators but && and ||, which stand in this order three times over. */
+static inline enum spanset_relation spanset_op_relation(enum spanset_op op)
+{
+    return (enum spanset_relation)((op - SPANSET_CHILD) % 5);
+}
+
+static inline enum spanset_form spanset_op_form(enum spanset_op op)
+{
+    return (enum spanset_form)((op - SPANSET_CHILD) / 5);
+}
+
 struct pipeline;
 
 enum spanset_kind { SPANSET_FILTER, SPANSET_OP, SPANSET_PIPELINE };
@@ -141,7 +162,19 @@ enum metrics_kind {
     METRICS_AVG,
     METRICS_HISTOGRAM,
     METRICS_QUANTILE,
-    METRICS_COMPARE
+    METRICS_COMPARE,
+    METRICS_SUM
+};
+
+/* What may follow a metrics function: `| topk(5)`, `| bottomk(5)`, `> 0.5`. */
+enum metrics_stage_kind { METRICS_STAGE_TOPK, METRICS_STAGE_BOTTOMK, METRICS_STAGE_COMPARE };
+
+struct metrics_stage {
+    enum metrics_stage_kind kind;
+    struct metrics_stage *next;
+    int64_t limit;              /* TOPK, BOTTOMK; > 0 */
+    enum traceql_op op;         /* COMPARE: EQ, NE, LT, LE, GT, GE */
+    struct traceql_value value; /* COMPARE: INT, FLOAT, DURATION as written */
 };
 
 struct metrics_fn {
@@ -153,6 +186,7 @@ struct metrics_fn {
     uint32_t quantile_count;
     struct spanset *filter; /* compare */
     int64_t top, start_ns, end_ns;
+    struct metrics_stage *stages; /* in order */
 };
 
 struct hint {
@@ -169,6 +203,7 @@ struct traceql_query {
     struct hint *hints;
     uint32_t hint_count;
     struct plan *plan;
+    struct traceql_query *second; /* its plan is that of the second pass; NULL: there is none */
 };
 
 static inline bool traceql_type_numeric(enum traceql_type t)

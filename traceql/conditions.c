@@ -77,14 +77,31 @@ static int walk_filter(struct wants *w, const struct expr *e, struct err *err)
 
 static int walk_pipeline(struct wants *w, const struct pipeline *p, struct err *err);
 
+/* The numbers that an operator compares, for every span that has them. */
+static int want_numbers(struct wants *w, enum spanset_op op, struct err *err)
+{
+    struct want numbers[] = {{.attr.intrinsic = TRACEQL_NESTED_SET_LEFT, .structural = true},
+                             {.attr.intrinsic = TRACEQL_NESTED_SET_RIGHT, .structural = true},
+                             {.attr.intrinsic = TRACEQL_NESTED_SET_PARENT, .structural = true}};
+    enum spanset_relation relation = spanset_op_relation(op);
+    int rc = 0;
+    if (relation != RELATION_SIBLING)
+        rc = add(w, numbers[0], err);
+    if (rc == 0 && (relation == RELATION_DESCENDANT || relation == RELATION_ANCESTOR))
+        return add(w, numbers[1], err);
+    return rc < 0 ? rc : add(w, numbers[2], err);
+}
+
 static int walk_spanset(struct wants *w, const struct spanset *s, struct err *err)
 {
-    int rc;
+    int rc = 0;
     switch (s->kind) {
     case SPANSET_FILTER:
         return walk_filter(w, s->filter, err);
     case SPANSET_OP:
-        rc = walk_spanset(w, s->lhs, err);
+        if (s->op != SPANSET_AND && s->op != SPANSET_OR)
+            rc = want_numbers(w, s->op, err);
+        rc = rc < 0 ? rc : walk_spanset(w, s->lhs, err);
         rc = rc < 0 ? rc : walk_spanset(w, s->rhs, err);
         w->all = false;
         return rc;
@@ -157,11 +174,12 @@ static bool want_merge(struct want *a, const struct want *b)
 {
     if (!attr_same(&a->attr, &b->attr))
         return false;
-    if (want_same(a, b))
-        return true;
-    if (a->op != TRACEQL_OP_NONE && b->op != TRACEQL_OP_NONE && !want_complement(a, b))
-        return false;
-    a->op = TRACEQL_OP_NONE;
+    if (!want_same(a, b)) {
+        if (a->op != TRACEQL_OP_NONE && b->op != TRACEQL_OP_NONE && !want_complement(a, b))
+            return false;
+        a->op = TRACEQL_OP_NONE;
+    }
+    a->structural = a->structural && b->structural;
     return true;
 }
 
@@ -199,6 +217,47 @@ int wants_collect(const struct traceql_query *q, struct wants *out, struct err *
             out->all = false;
     }
     return 0;
+}
+
+/* ---- the second pass ---- */
+
+static int add_once(struct wants *w, const struct expr_attr *attr, struct err *err)
+{
+    for (uint32_t i = 0; i < w->count; i++) {
+        if (attr_same(&w->at[i].attr, attr))
+            return 0;
+    }
+    return add_opless(w, attr, err);
+}
+
+static int selected(struct wants *w, const struct pipeline *p, struct err *err);
+
+static int selected_in(struct wants *w, const struct spanset *s, struct err *err)
+{
+    if (s->kind == SPANSET_FILTER)
+        return 0;
+    if (s->kind == SPANSET_PIPELINE)
+        return selected(w, s->pipeline, err);
+    int rc = selected_in(w, s->lhs, err);
+    return rc < 0 ? rc : selected_in(w, s->rhs, err);
+}
+
+static int selected(struct wants *w, const struct pipeline *p, struct err *err)
+{
+    int rc = 0;
+    for (const struct stage *s = p->first; s && rc == 0; s = s->next) {
+        if (s->kind == STAGE_SPANSET)
+            rc = selected_in(w, s->spanset, err);
+        for (uint32_t i = 0; s->kind == STAGE_SELECT && i < s->attr_count && rc == 0; i++)
+            rc = add_once(w, &s->attrs[i]->attr, err);
+    }
+    return rc;
+}
+
+int wants_second(const struct traceql_query *q, struct wants *out, struct err *err)
+{
+    *out = (struct wants){0};
+    return selected(out, q->pipeline, err);
 }
 
 void wants_clear(struct wants *w)

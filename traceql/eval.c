@@ -1,11 +1,10 @@
-/* Evaluation of a batch: filters as programs over truth vectors, spansets as lists of spans.
+/* Evaluation: the state of a thread, a batch from its columns to the result, and what pruning asks.
  *
- * Conditions decide first which values are visible and which spans are candidates (visible.c).
- * A filter is then a small stack machine whose values are byte vectors; its result keeps the spans
- * of its input for which the last vector says true. */
+ * Conditions decide first which values are visible and which spans are candidates (visible.c);
+ * from those the pipeline makes spansets (spanset.c). */
 #include <assert.h>
 
-#include "traceql/truth.h"
+#include "traceql/spanset.h"
 #include "traceql/value.h"
 
 /* ---- the thread's state ---- */
@@ -57,12 +56,21 @@ static int prepare_filter(struct traceql_eval *e, uint32_t i, struct err *err)
     return check_filter(f, field, err);
 }
 
-int traceql_eval_new(const struct traceql_query *q, struct arena *a, struct traceql_eval **out,
-                     struct err *err)
+static int refuse_pattern(const struct expr *e, struct err *err)
+{
+    struct buf text;
+    buf_init(&text, 256);
+    bool whole = expr_print(e->rhs, false, &text) == 0;
+    err_set(err, ERR_INVALID, "invalid type for =~ or !~: %.*s%s", (int)text.len,
+            text.ptr ? (const char *)text.ptr : "", whole ? "" : "…");
+    buf_clear(&text);
+    return ERR_INVALID;
+}
+
+static int eval_new(const struct traceql_query *q, struct arena *a, struct traceql_eval **out,
+                    struct err *err)
 {
     const struct plan *plan = q->plan;
-    if (plan->unsupported)
-        return err_set(err, ERR_UNSUPPORTED, "%s is not supported yet", plan->unsupported);
     struct traceql_eval *e = arena_zalloc(a, sizeof *e);
     if (!e)
         return arena_err(a, err, "a query's evaluation");
@@ -77,277 +85,23 @@ int traceql_eval_new(const struct traceql_query *q, struct arena *a, struct trac
         rc = regex_new(plan->patterns[i], a, &e->regexes[i], err);
     for (uint32_t i = 0; i < plan->condition_count && rc == 0; i++)
         rc = prepare_filter(e, i, err);
-    if (rc == 0)
-        *out = e;
+    *out = e;
     return rc;
 }
 
-/* ---- filters ---- */
-
-static int arena_full(const struct traceql_view *v, struct err *err)
+int traceql_eval_new(const struct traceql_query *q, struct arena *a, struct traceql_eval **out,
+                     struct err *err)
 {
-    return arena_err(v->arena, err, "the evaluation of a batch");
+    if (q->plan->refused)
+        return refuse_pattern(q->plan->refused, err);
+    int rc = eval_new(q, a, out, err);
+    return rc < 0 || !q->second ? rc : eval_new(q->second, a, &(*out)->second, err);
 }
 
-/* The expression, for each span that is looked at. */
-static int step_row(struct traceql_view *v, const struct step *s, const uint8_t *active,
-                    uint8_t *out, struct err *err)
-{
-    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
-    for (uint32_t i = 0; i < spans; i++) {
-        struct seen seen;
-        if (!active[i])
-            continue;
-        int rc = row_eval(v, s->expr, i, &seen, err);
-        if (rc < 0)
-            return rc;
-        bool is_bool = !seen.array && seen.scalar.type == TRACEQL_BOOL;
-        out[i] = is_bool ? (uint8_t)seen.scalar.b : TRUTH_OTHER;
-    }
-    return 0;
-}
+/* ---- a batch ---- */
 
-/* `!` of anything but a bool fails the query, when it happens to a span that is looked at. */
-static int step_not(struct traceql_view *v, const struct step *s, const uint8_t *active,
-                    uint8_t *truth, struct err *err)
-{
-    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
-    for (uint32_t i = 0; i < spans; i++) {
-        if (active[i] && truth[i] > TRUTH_TRUE) {
-            struct seen operand;
-            int rc = row_eval(v, s->expr->rhs, i, &operand, err);
-            return rc < 0 ? rc : row_type_error(s->expr, &operand, err);
-        }
-    }
-    for (uint32_t i = 0; i < spans; i++)
-        truth[i] = truth[i] == TRUTH_FALSE;
-    return 0;
-}
-
-static void step_and(uint8_t *restrict l, const uint8_t *restrict r, uint32_t spans)
-{
-    for (uint32_t i = 0; i < spans; i++)
-        l[i] = l[i] & r[i] & 1; /* TRUTH_OTHER has no bit 0 */
-}
-
-static void step_or(uint8_t *restrict l, const uint8_t *restrict r, uint32_t spans)
-{
-    for (uint32_t i = 0; i < spans; i++)
-        l[i] = (uint8_t)(((l[i] | r[i]) & 1) & (l[i] != TRUTH_OTHER) & (r[i] != TRUTH_OTHER));
-}
-
-/* Runs the program; *out: per span, true for the spans that pass. */
-static int run_program(struct traceql_view *v, const struct program *p, const uint8_t *active,
-                       uint8_t **out, struct err *err)
-{
-    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
-    uint8_t **stack = arena_array(v->arena, uint8_t *, p->stack_max);
-    if (!stack)
-        return arena_full(v, err);
-    memset(stack, 0, p->stack_max * sizeof *stack);
-    uint32_t top = 0;
-    int rc = 0;
-    for (uint32_t i = 0; i < p->step_count && rc == 0; i++) {
-        const struct step *s = &p->steps[i];
-        bool pushes = s->kind < STEP_AND;
-        if (pushes && !stack[top] && !(stack[top] = arena_alloc(v->arena, spans)))
-            return arena_full(v, err);
-        if (pushes)
-            memset(stack[top], s->kind == STEP_CONST && s->b, spans);
-        switch (s->kind) {
-        case STEP_CONST:
-            break;
-        case STEP_COMPARE:
-            rc = truth_compare(v, s, stack[top], err);
-            break;
-        case STEP_ATTR:
-            rc = truth_attr(v, s, stack[top], err);
-            break;
-        case STEP_ROW:
-            rc = step_row(v, s, active, stack[top], err);
-            break;
-        case STEP_AND:
-            step_and(stack[top - 2], stack[top - 1], spans);
-            break;
-        case STEP_OR:
-            step_or(stack[top - 2], stack[top - 1], spans);
-            break;
-        case STEP_NOT:
-            rc = step_not(v, s, active, stack[top - 1], err);
-            break;
-        }
-        top += pushes;
-        top -= s->kind == STEP_AND || s->kind == STEP_OR;
-    }
-    assert(rc < 0 || top == 1);
-    *out = stack[0];
-    return rc;
-}
-
-/* ---- spansets ---- */
-
-/* Spans, those of one trace together, traces ascending; inside a trace in the order of the result.
- */
-struct list {
-    uint32_t *spans;
-    uint32_t count;
-};
-
-static int list_new(struct traceql_view *v, uint32_t count, struct list *out, struct err *err)
-{
-    out->count = 0;
-    out->spans = arena_array(v->arena, uint32_t, count);
-    return out->spans ? 0 : arena_full(v, err);
-}
-
-static int eval_filter(struct traceql_view *v, const struct spanset *s, const struct list *in,
-                       struct list *out, struct err *err)
-{
-    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
-    const struct program *p = plan_program(v->eval->plan, s);
-    const uint8_t *active = v->candidates;
-    uint8_t *truth = NULL;
-    assert(p);
-    if (in) {
-        uint8_t *only = arena_zalloc(v->arena, spans);
-        if (!only)
-            return arena_full(v, err);
-        for (uint32_t i = 0; i < in->count; i++)
-            only[in->spans[i]] = 1;
-        active = only;
-    }
-    int rc = run_program(v, p, active, &truth, err);
-    rc = rc < 0 ? rc : list_new(v, in ? in->count : spans, out, err);
-    if (rc < 0)
-        return rc;
-    /* Written always, counted when it holds: no branch to mispredict. */
-    for (uint32_t i = 0; in && i < in->count; i++) {
-        out->spans[out->count] = in->spans[i];
-        out->count += truth[in->spans[i]] == TRUTH_TRUE;
-    }
-    for (uint32_t i = 0; !in && i < spans; i++) {
-        out->spans[out->count] = i;
-        out->count += (truth[i] == TRUTH_TRUE) & active[i];
-    }
-    return 0;
-}
-
-/* The part of the list that belongs to the trace, from *at on. */
-static struct list list_of_trace(const struct traceql_view *v, const struct list *l, uint32_t trace,
-                                 uint32_t *at)
-{
-    uint32_t from = *at;
-    while (*at < l->count && v->batch->span_trace[l->spans[*at]] == trace)
-        (*at)++;
-    return (struct list){l->spans + from, *at - from};
-}
-
-/* Appends `first`, then what of `second` is not in it. mark is a byte a span, all zero. */
-static void append_union(const struct list *first, const struct list *second, uint8_t *mark,
-                         struct list *out)
-{
-    for (uint32_t i = 0; i < first->count; i++) {
-        mark[first->spans[i]] = 1;
-        out->spans[out->count++] = first->spans[i];
-    }
-    for (uint32_t i = 0; i < second->count; i++) {
-        if (!mark[second->spans[i]])
-            out->spans[out->count++] = second->spans[i];
-    }
-    for (uint32_t i = 0; i < first->count; i++)
-        mark[first->spans[i]] = 0;
-}
-
-/* Per trace: `&&` when both sides have a span, `||` when either has. The smaller side comes first
- * when it is the left one, else the right side does. */
-static int unite(struct traceql_view *v, bool both, const struct list *l, const struct list *r,
-                 struct list *out, struct err *err)
-{
-    uint8_t *mark = arena_zalloc(v->arena, v->batch->counts[TRACEQL_LEVEL_SPAN]);
-    if (!mark)
-        return arena_full(v, err);
-    int rc = list_new(v, l->count + r->count, out, err);
-    const uint32_t *trace = v->batch->span_trace;
-    for (uint32_t i = 0, k = 0; rc == 0 && (i < l->count || k < r->count);) {
-        uint32_t a = i < l->count ? trace[l->spans[i]] : UINT32_MAX;
-        uint32_t b = k < r->count ? trace[r->spans[k]] : UINT32_MAX;
-        uint32_t t = a < b ? a : b;
-        struct list lt = list_of_trace(v, l, t, &i), rt = list_of_trace(v, r, t, &k);
-        if (both && (lt.count == 0 || rt.count == 0))
-            continue;
-        if (lt.count < rt.count)
-            append_union(&lt, &rt, mark, out);
-        else
-            append_union(&rt, &lt, mark, out);
-    }
-    return rc;
-}
-
-static int eval_pipeline(struct traceql_view *v, const struct pipeline *p, const struct list *in,
-                         struct list *out, struct err *err);
-
-/* in NULL: all candidates. */
-static int eval_spanset(struct traceql_view *v, const struct spanset *s, const struct list *in,
-                        struct list *out, struct err *err)
-{
-    struct list l, r;
-    int rc;
-    switch (s->kind) {
-    case SPANSET_FILTER:
-        return eval_filter(v, s, in, out, err);
-    case SPANSET_OP:
-        rc = eval_spanset(v, s->lhs, in, &l, err);
-        rc = rc < 0 ? rc : eval_spanset(v, s->rhs, in, &r, err);
-        return rc < 0 ? rc : unite(v, s->op == SPANSET_AND, &l, &r, out, err);
-    case SPANSET_PIPELINE:
-        return eval_pipeline(v, s->pipeline, in, out, err);
-    }
-    return 0;
-}
-
-static int eval_pipeline(struct traceql_view *v, const struct pipeline *p, const struct list *in,
-                         struct list *out, struct err *err)
-{
-    struct list current = {0};
-    const struct list *from = in;
-    for (const struct stage *s = p->first; s; s = s->next) {
-        struct list next;
-        assert(s->kind == STAGE_SPANSET); /* the planner marks all others as unsupported */
-        int rc = eval_spanset(v, s->spanset, from, &next, err);
-        if (rc < 0)
-            return rc;
-        current = next;
-        from = &current;
-    }
-    *out = current;
-    return 0;
-}
-
-/* ---- results ---- */
-
-static int group_by_trace(struct traceql_view *v, const struct list *l, struct traceql_result *out,
-                          struct err *err)
-{
-    uint32_t traces = 0;
-    const uint32_t *trace = v->batch->span_trace;
-    for (uint32_t i = 0; i < l->count; i++)
-        traces += i == 0 || trace[l->spans[i]] != trace[l->spans[i - 1]];
-    struct traceql_match *m = arena_array(v->arena, struct traceql_match, traces);
-    if (!m)
-        return arena_full(v, err);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < l->count; i++) {
-        if (n == 0 || trace[l->spans[i]] != m[n - 1].trace)
-            m[n++] = (struct traceql_match){.trace = trace[l->spans[i]], .first = i};
-        m[n - 1].count++;
-    }
-    *out = (struct traceql_result){
-        .traces = m, .trace_count = traces, .spans = l->spans, .span_count = l->count, .view = v};
-    return 0;
-}
-
-int traceql_eval_batch(struct traceql_eval *e, const struct traceql_batch *batch, struct arena *a,
-                       struct traceql_result *out, struct err *err)
+static int view_new(struct traceql_eval *e, const struct traceql_batch *batch, struct arena *a,
+                    struct traceql_view **out, struct err *err)
 {
     struct traceql_view *v = arena_zalloc(a, sizeof *v);
     if (!v)
@@ -356,13 +110,71 @@ int traceql_eval_batch(struct traceql_eval *e, const struct traceql_batch *batch
     v->batch = batch;
     v->arena = a;
     v->scratch.arena = a;
-    *out = (struct traceql_result){.view = v};
-    struct list matches = {0};
-    if (e->plan->nothing || batch->counts[TRACEQL_LEVEL_SPAN] == 0)
-        return 0;
-    int rc = view_build(v, err);
-    rc = rc < 0 ? rc : eval_pipeline(v, e->query->pipeline, NULL, &matches, err);
-    return rc < 0 ? rc : group_by_trace(v, &matches, out, err);
+    *out = v;
+    return 0;
+}
+
+/* Attributes hang on one another, the last one first. */
+static int set_attrs(struct arena *a, const struct set_attr *last, struct traceql_spanset *out,
+                     struct err *err)
+{
+    uint32_t n = last ? last->count : 0;
+    struct traceql_set_attr *attrs = arena_array(a, struct traceql_set_attr, n);
+    if (!attrs)
+        return arena_err(a, err, "a batch's result");
+    for (; last; last = last->before)
+        attrs[last->count - 1] = last->attr;
+    out->attrs = attrs;
+    out->attr_count = n;
+    return 0;
+}
+
+static int fill_result(struct arena *a, const struct sets *sets, struct traceql_result *out,
+                       struct err *err)
+{
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < sets->count; i++)
+        total += sets->at[i].count;
+    struct traceql_spanset *list = arena_array(a, struct traceql_spanset, sets->count);
+    uint32_t *spans = arena_array(a, uint32_t, total);
+    if (!list || !spans)
+        return arena_err(a, err, "a batch's result");
+    out->spans = spans;
+    out->sets = list;
+    for (uint32_t i = 0; i < sets->count; i++) {
+        const struct set *s = &sets->at[i];
+        list[i] = (struct traceql_spanset){
+            .trace = s->trace, .first = out->span_count, .count = s->count};
+        int rc = set_attrs(a, s->attrs, &list[i], err);
+        if (rc < 0)
+            return rc;
+        memcpy(spans + out->span_count, s->spans, s->count * sizeof *spans);
+        out->span_count += s->count;
+    }
+    out->set_count = sets->count;
+    return 0;
+}
+
+int traceql_eval_batch(struct traceql_eval *e, const struct traceql_batch *batch, struct arena *a,
+                       struct traceql_result *out, struct err *err)
+{
+    struct sets sets;
+    *out = (struct traceql_result){0};
+    int rc = view_new(e, batch, a, &out->view, err);
+    if (rc < 0 || e->plan->nothing || batch->counts[TRACEQL_LEVEL_SPAN] == 0)
+        return rc;
+    rc = view_build(out->view, err);
+    rc = rc < 0 ? rc : pipeline_run(out->view, e->query->pipeline, &sets, err);
+    return rc < 0 ? rc : fill_result(a, &sets, out, err);
+}
+
+int traceql_result_second(struct traceql_result *r, const struct traceql_batch *second,
+                          struct err *err)
+{
+    struct traceql_eval *e = r->view->eval->second;
+    assert(e);
+    int rc = view_new(e, second, r->view->arena, &r->second, err);
+    return rc < 0 ? rc : view_build(r->second, err);
 }
 
 /* ---- pruning ---- */

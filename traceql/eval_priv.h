@@ -1,5 +1,6 @@
-/* The evaluator's inside: eval.c (programs, spansets), visible.c (what conditions let through),
- * row.c (one span at a time), pairs.c (what results show). Private to the room and its tests. */
+/* The evaluator's inside: eval.c (state, results), visible.c (what conditions let through), truth.c
+ * and filter.c (whole columns), row.c (one span at a time), spanset.h (pipelines), pairs.c (what
+ * results show). Private to the room and its tests. */
 #ifndef TRACEQL_EVAL_PRIV_H
 #define TRACEQL_EVAL_PRIV_H
 
@@ -21,6 +22,7 @@ struct traceql_eval {
     const struct plan *plan;
     struct regex **regexes; /* by pattern */
     struct filter *filters; /* by condition */
+    struct traceql_eval *second; /* of the second pass; NULL: there is none */
 };
 
 /* Entries in the order of storage: an attribute's state in its occurrences. */
@@ -31,6 +33,7 @@ struct visible {
     const struct traceql_field *field;
     const struct traceql_input *in;
     enum traceql_type type;          /* of the column's values: INT, DURATION, STATUS, KIND, … */
+    bool structural;                 /* read for operators between spansets only */
     enum traceql_level holder_level; /* SPAN for events and links, else the field's */
     const uint32_t *holder_map;      /* element of the field's level -> holder; NULL: itself */
 
@@ -58,6 +61,7 @@ struct traceql_view {
     struct scratch scratch;
     struct visible *fields;
     uint8_t *candidates; /* per span: 1 when the query looks at it at all */
+    uint8_t **stack;     /* truth vectors, plan.stack_max of them; each made when first needed */
 };
 
 static inline const struct traceql_values *attrs_list(const struct traceql_attrs *a, int kind)
@@ -76,6 +80,11 @@ static inline uint32_t holder_of(const struct visible *f, uint32_t element)
 
 /* visible.c */
 ERR_MUST_CHECK int view_build(struct traceql_view *v, struct err *err);
+
+/* filter.c: per span what the filter says; good until the next filter. active: per span, is it
+ * looked at. What is said of other spans means nothing. */
+ERR_MUST_CHECK int filter_run(struct traceql_view *v, const struct program *p,
+                              const uint8_t *active, const uint8_t **out, struct err *err);
 
 /* row.c: a value as a span sees it. */
 struct seen {

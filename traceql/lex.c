@@ -90,6 +90,7 @@ static const struct {
     [TOKEN_ID] = {"id", true},
     [TOKEN_TRACE_ID] = {"traceID", true},
     [TOKEN_SPAN_ID] = {"spanID", true},
+    [TOKEN_PARENT_ID] = {"parentID", true},
     [TOKEN_TIME_SINCE_START] = {"timeSinceStart", true},
     [TOKEN_VERSION] = {"version", true},
     [TOKEN_PARENT] = {"parent", true},
@@ -109,6 +110,9 @@ static const struct {
     [TOKEN_QUANTILE_OVER_TIME] = {"quantile_over_time", true},
     [TOKEN_HISTOGRAM_OVER_TIME] = {"histogram_over_time", true},
     [TOKEN_COMPARE] = {"compare", true},
+    [TOKEN_SUM_OVER_TIME] = {"sum_over_time", true},
+    [TOKEN_TOPK] = {"topk", true},
+    [TOKEN_BOTTOMK] = {"bottomk", true},
     [TOKEN_WITH] = {"with", true},
 };
 

@@ -43,7 +43,9 @@ static void elements_of(const struct traceql_view *v, const struct visible *f, u
     uint32_t holder = map ? map[span] : span;
     *first = holder;
     *end = holder + 1;
-    if (f->holder_map) {
+    if (f->field->level > TRACEQL_LEVEL_SPAN && !f->holder_map) {
+        *first = *end = 0; /* the batch has none at all */
+    } else if (f->holder_map) {
         *first = lower_bound(f->holder_map, v->batch->counts[f->field->level], holder);
         *end = lower_bound(f->holder_map, v->batch->counts[f->field->level], holder + 1);
     }
@@ -92,16 +94,84 @@ static int show_field(const struct traceql_view *v, const struct visible *f, uin
     return 0;
 }
 
-int traceql_result_pairs(const struct traceql_result *r, uint32_t span, traceql_pair_fn *fn,
-                         void *ctx, struct err *err)
+/* select() of an event's (a link's) own fields shows a span without any as if it had an empty one. */
+static int show_absent(const struct visible *f, traceql_pair_fn *fn, void *ctx)
 {
-    const struct traceql_view *v = r->view;
+    struct traceql_value value = {.type = f->type};
+    if (f->field->intrinsic == TRACEQL_ATTRIBUTE || f->field->level <= TRACEQL_LEVEL_SPAN)
+        return 0;
+    if (f->field->intrinsic == TRACEQL_LINK_SPAN_ID)
+        value.str = SLICE("0000000000000000");
+    else if (f->type == TRACEQL_STRING)
+        value.str = SLICE("");
+    return fn(ctx, f->field->name, &value, 1);
+}
+
+static bool reads_too(const struct traceql_view *v, const struct traceql_field *f)
+{
+    for (uint32_t i = 0; v && i < v->eval->plan->field_count; i++) {
+        const struct traceql_field *g = v->fields[i].field;
+        if (g->level == f->level && g->intrinsic == f->intrinsic && slice_eq(g->name, f->name))
+            return true;
+    }
+    return false;
+}
+
+/* The values of a pass, but for fields that the other one shows. */
+static int show_view(const struct traceql_view *v, const struct traceql_view *other, uint32_t span,
+                     traceql_pair_fn *fn, void *ctx, struct err *err)
+{
     for (uint32_t i = 0; v->fields && i < v->eval->plan->field_count; i++) {
-        if (!is_shown(v->fields[i].field->intrinsic))
+        const struct visible *f = &v->fields[i];
+        if (!is_shown(f->field->intrinsic) || f->structural || reads_too(other, f->field))
             continue;
-        int rc = show_field(v, &v->fields[i], span, fn, ctx, err);
+        int rc = show_field(v, f, span, fn, ctx, err);
         if (rc < 0)
             return rc;
     }
     return 0;
+}
+
+static int show_absents(const struct traceql_view *v, uint32_t span, traceql_pair_fn *fn, void *ctx)
+{
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        const struct visible *f = &v->fields[i];
+        uint32_t first, end;
+        elements_of(v, f, span, &first, &end);
+        int rc = first == end ? show_absent(f, fn, ctx) : 0;
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int traceql_result_pairs(const struct traceql_result *r, uint32_t span, traceql_pair_fn *fn,
+                         void *ctx, struct err *err)
+{
+    int rc = show_view(r->view, r->second, span, fn, ctx, err);
+    if (rc < 0 || !r->second)
+        return rc;
+    rc = show_view(r->second, NULL, span, fn, ctx, err);
+    return rc < 0 ? rc : show_absents(r->second, span, fn, ctx);
+}
+
+static bool visible_name(const struct traceql_view *v, uint32_t span, struct slice *out)
+{
+    for (uint32_t i = 0; v && v->fields && i < v->eval->plan->field_count; i++) {
+        const struct visible *f = &v->fields[i];
+        const struct traceql_values *c = &f->in->column;
+        if (f->field->intrinsic != TRACEQL_SPAN_NAME || !f->column)
+            continue;
+        uint32_t at = lower_bound(c->owner, c->count, span);
+        if (at == c->count || (c->owner && c->owner[at] != span) || !f->column[at])
+            continue;
+        *out = c->idx ? c->dict[c->idx[at]] : c->dict[at];
+        return true;
+    }
+    return false;
+}
+
+bool traceql_result_name(const struct traceql_result *r, uint32_t span, struct slice *out)
+{
+    return visible_name(r->second, span, out) || visible_name(r->view, span, out);
 }

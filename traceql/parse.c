@@ -11,6 +11,7 @@
 
 #include "traceql/plan.h"
 #include "traceql/traceql_limits.h"
+#include "traceql/value.h"
 
 enum mode { MODE_ANY, MODE_EXPR, MODE_GROUPS };
 
@@ -60,6 +61,17 @@ static int parse_aggregate(struct parser *p, struct scalar **out)
 
 static int parse_scalar(struct parser *p, int precedence_min, struct scalar **out);
 
+/* A number or duration, perhaps with a minus. */
+static int parse_number(struct parser *p, struct traceql_value *out)
+{
+    bool minus = parser_take(p, TOKEN_SUB);
+    enum token_kind k = parser_kind(p);
+    if ((k != TOKEN_INT && k != TOKEN_FLOAT && k != TOKEN_DURATION) || !parse_literal(p, out))
+        return parser_unexpected(p, NULL);
+    struct traceql_value v = *out;
+    return minus && !value_unary(TRACEQL_OP_NEG, &v, out) ? ERR_INVALID : 0;
+}
+
 static int parse_scalar_operand(struct parser *p, struct scalar **out)
 {
     enum token_kind k = parser_kind(p);
@@ -69,16 +81,10 @@ static int parse_scalar_operand(struct parser *p, struct scalar **out)
         int rc = parse_scalar(p, PREC_LOGIC, out);
         return rc < 0 ? rc : parser_take(p, TOKEN_CLOSE_PAREN) ? 0 : parser_unexpected(p, NULL);
     }
-    bool minus = parser_take(p, TOKEN_SUB);
-    k = parser_kind(p);
     struct scalar s = {.kind = SCALAR_LITERAL, .depth = 1};
-    if ((k != TOKEN_INT && k != TOKEN_FLOAT && k != TOKEN_DURATION) ||
-        !parse_literal(p, &s.literal))
-        return parser_unexpected(p, NULL);
-    if (minus && s.literal.type == TRACEQL_FLOAT)
-        s.literal.f64 = -s.literal.f64;
-    else if (minus)
-        s.literal.i64 = -s.literal.i64; /* a literal is never negative itself */
+    int rc = parse_number(p, &s.literal);
+    if (rc < 0)
+        return rc;
     s.type = s.literal.type;
     return scalar_new(p, s, out);
 }
@@ -112,6 +118,13 @@ static int parse_scalar(struct parser *p, int precedence_min, struct scalar **ou
     return rc;
 }
 
+/* Is this a comparison between numbers? */
+static bool orders(enum token_kind k, enum traceql_op *op)
+{
+    return parse_precedence(k, op) == PREC_COMPARE && *op != TRACEQL_OP_RE &&
+           *op != TRACEQL_OP_NRE;
+}
+
 /* in_group: an aggregate that ends a group is a scalar pipeline, `({} | count()) > 3`. That parses
  * in the reference and never validates; nothing is lost by refusing it here with its words. */
 static int parse_scalar_filter(struct parser *p, bool in_group, struct stage *out)
@@ -121,8 +134,7 @@ static int parse_scalar_filter(struct parser *p, bool in_group, struct stage *ou
     if (rc < 0)
         return rc;
     enum traceql_op op;
-    bool compares = parse_precedence(parser_kind(p), &op) == PREC_COMPARE && op != TRACEQL_OP_RE &&
-                    op != TRACEQL_OP_NRE;
+    bool compares = orders(parser_kind(p), &op);
     if (!compares && in_group && parser_kind(p) == TOKEN_CLOSE_PAREN)
         return err_set(p->err, ERR_INVALID, "scalar filter lhs of type (%%v) not yet supported");
     if (!compares)
@@ -234,7 +246,7 @@ static int append_stage(struct parser *p, struct stage value, struct stage ***ta
 
 static bool starts_metrics(enum token_kind k)
 {
-    return k >= TOKEN_RATE && k <= TOKEN_COMPARE;
+    return k >= TOKEN_RATE && k <= TOKEN_SUM_OVER_TIME;
 }
 
 /* The stages behind the first, up to metrics or the end of the group. */
@@ -481,7 +493,7 @@ static int parse_metrics(struct parser *p, struct metrics_fn *m)
 {
     static const enum metrics_kind of_token[] = {
         METRICS_RATE, METRICS_COUNT,    METRICS_MIN,       METRICS_MAX,
-        METRICS_AVG,  METRICS_QUANTILE, METRICS_HISTOGRAM, METRICS_COMPARE};
+        METRICS_AVG,  METRICS_QUANTILE, METRICS_HISTOGRAM, METRICS_COMPARE, METRICS_SUM};
     m->kind = of_token[parser_kind(p) - TOKEN_RATE];
     parser_next(p);
     int rc = parser_expect(p, TOKEN_OPEN_PAREN);
@@ -500,6 +512,50 @@ static int parse_metrics(struct parser *p, struct metrics_fn *m)
     if (rc == 0 && parser_take(p, TOKEN_BY))
         rc = parse_attr_list(p, ") or ,", &m->by, &m->by_count);
     return rc;
+}
+
+/* `topk(5)`, behind its pipe. */
+static int parse_rank(struct parser *p, struct metrics_stage *out)
+{
+    out->kind = parser_kind(p) == TOKEN_TOPK ? METRICS_STAGE_TOPK : METRICS_STAGE_BOTTOMK;
+    parser_next(p);
+    int rc = parser_expect(p, TOKEN_OPEN_PAREN);
+    if (rc < 0)
+        return rc;
+    if (parser_kind(p) != TOKEN_INT)
+        return parser_unexpected(p, "INTEGER");
+    out->limit = parser_peek(p)->i64;
+    parser_next(p);
+    return parser_expect(p, TOKEN_CLOSE_PAREN);
+}
+
+/* What follows a metrics function, until something else does. */
+static int parse_metrics_stages(struct parser *p, struct metrics_fn *m)
+{
+    struct metrics_stage **tail = &m->stages;
+    for (;;) {
+        struct metrics_stage s = {0};
+        int rc;
+        enum token_kind behind = TOKEN_END;
+        if (parser_kind(p) == TOKEN_PIPE)
+            behind = (enum token_kind)p->tokens->list.at[p->at + 1].kind;
+        if (behind == TOKEN_TOPK || behind == TOKEN_BOTTOMK) {
+            parser_next(p);
+            rc = parse_rank(p, &s);
+        } else if (orders(parser_kind(p), &s.op)) {
+            s.kind = METRICS_STAGE_COMPARE;
+            parser_next(p);
+            rc = parse_number(p, &s.value);
+        } else {
+            return 0;
+        }
+        if (rc < 0)
+            return rc;
+        if (!(*tail = arena_alloc(p->arena, sizeof **tail)))
+            return no_memory(p);
+        **tail = s;
+        tail = &(*tail)->next;
+    }
 }
 
 /* One list `with (…)`; it replaces an earlier one. */
@@ -582,6 +638,7 @@ static int parse_body(struct parser *p, struct traceql_query *q)
         if (!q->metrics)
             return no_memory(p);
         rc = parse_metrics(p, q->metrics);
+        rc = rc < 0 ? rc : parse_metrics_stages(p, q->metrics);
     }
     while (rc == 0 && parser_take(p, TOKEN_WITH))
         rc = parse_hints(p, q);

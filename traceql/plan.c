@@ -13,6 +13,7 @@ struct planner {
     struct err *err;
     struct plan *plan;
     VEC(struct traceql_field) fields;
+    VEC(bool) structural; /* per field */
     VEC(struct traceql_condition) conditions;
     VEC(struct slice) patterns;
     VEC(struct step) steps; /* of the program at hand */
@@ -76,9 +77,10 @@ static int add_condition(struct planner *p, const struct want *w, enum traceql_l
     struct traceql_condition c = {.op = w->op, .literal = w->literal};
     if (!find_field(p, &f, &c.field)) {
         c.field = p->fields.count;
-        if (!vec_push(&p->fields, f))
+        if (!vec_push(&p->fields, f) || !vec_push(&p->structural, true))
             return no_memory(p);
     }
+    p->structural.at[c.field] &= w->structural;
     return vec_push(&p->conditions, c) ? 0 : no_memory(p);
 }
 
@@ -118,7 +120,7 @@ static void lookup_by_name(const struct planner *p, struct slice name, enum trac
             for (uint32_t j = 0; j < *count; j++)
                 seen = seen || fields[j] == i;
             if (!seen && f->level == level && (f->intrinsic != TRACEQL_ATTRIBUTE) == intrinsic &&
-                slice_eq(f->name, name))
+                slice_eq(f->name, name) && !p->structural.at[i])
                 fields[(*count)++] = i;
         }
     }
@@ -185,7 +187,7 @@ static int prepare(struct planner *p, struct expr *e)
             return rc;
         if (e->rhs->kind == EXPR_LITERAL && e->rhs->type == TRACEQL_STRING)
             return add_pattern(p, e->rhs->literal.str, &e->pattern);
-        p->plan->unsupported = "a regular expression that is not a literal string";
+        p->plan->refused = e;
     }
     return 0;
 }
@@ -276,6 +278,8 @@ static int compile_filter(struct planner *p, struct spanset *f)
     if (!prog.steps)
         return arena_full(p);
     memcpy(prog.steps, p->steps.at, p->steps.count * sizeof *prog.steps);
+    if (p->plan->stack_max < prog.stack_max)
+        p->plan->stack_max = prog.stack_max;
     return vec_push(&p->programs, prog) ? 0 : no_memory(p);
 }
 
@@ -290,8 +294,6 @@ static int plan_spanset(struct planner *p, struct spanset *s)
     case SPANSET_FILTER:
         return compile_filter(p, s);
     case SPANSET_OP:
-        if (s->op != SPANSET_AND && s->op != SPANSET_OR)
-            p->plan->unsupported = spanset_op_text(s->op);
         rc = plan_spanset(p, s->lhs);
         return rc < 0 ? rc : plan_spanset(p, s->rhs);
     case SPANSET_PIPELINE:
@@ -300,19 +302,44 @@ static int plan_spanset(struct planner *p, struct spanset *s)
     return 0;
 }
 
+static int plan_scalar(struct planner *p, const struct scalar *s)
+{
+    int rc;
+    switch (s->kind) {
+    case SCALAR_LITERAL:
+        return 0;
+    case SCALAR_AGGREGATE:
+        return s->arg ? prepare(p, s->arg) : 0;
+    case SCALAR_BINARY:
+        rc = plan_scalar(p, s->lhs);
+        return rc < 0 ? rc : plan_scalar(p, s->rhs);
+    }
+    return 0;
+}
+
+static int plan_stage(struct planner *p, const struct stage *s)
+{
+    int rc;
+    switch (s->kind) {
+    case STAGE_SPANSET:
+        return plan_spanset(p, s->spanset);
+    case STAGE_SCALAR_FILTER:
+        rc = plan_scalar(p, s->lhs);
+        return rc < 0 ? rc : plan_scalar(p, s->rhs);
+    case STAGE_BY:
+        return prepare(p, s->by);
+    case STAGE_COALESCE:
+    case STAGE_SELECT:
+        return 0;
+    }
+    return 0;
+}
+
 static int plan_pipeline(struct planner *p, const struct pipeline *pipeline)
 {
-    static const char *const names[] = {[STAGE_SCALAR_FILTER] = "a scalar filter",
-                                        [STAGE_BY] = "by()",
-                                        [STAGE_COALESCE] = "coalesce()",
-                                        [STAGE_SELECT] = "select()"};
     int rc = 0;
-    for (const struct stage *s = pipeline->first; s && rc == 0; s = s->next) {
-        if (s->kind == STAGE_SPANSET)
-            rc = plan_spanset(p, s->spanset);
-        else
-            p->plan->unsupported = names[s->kind];
-    }
+    for (const struct stage *s = pipeline->first; s && rc == 0; s = s->next)
+        rc = plan_stage(p, s);
     return rc;
 }
 
@@ -320,7 +347,11 @@ static bool never_matches(const struct spanset *s)
 {
     if (s->kind == SPANSET_OP) {
         bool l = never_matches(s->lhs), r = never_matches(s->rhs);
-        return s->op == SPANSET_AND ? l || r : s->op == SPANSET_OR && l && r;
+        if (s->op == SPANSET_OR)
+            return l && r;
+        /* A negated operator with nothing on its left keeps all of its right. */
+        bool negated = s->op != SPANSET_AND && spanset_op_form(s->op) == FORM_NOT;
+        return r || (l && !negated);
     }
     return s->kind == SPANSET_FILTER && s->filter->kind == EXPR_LITERAL &&
            s->filter->type == TRACEQL_BOOL && !s->filter->literal.b;
@@ -356,7 +387,9 @@ static int keep(struct planner *p)
         copy_of(p->arena, p->conditions.at, p->conditions.count, sizeof *plan->conditions);
     plan->programs = copy_of(p->arena, p->programs.at, p->programs.count, sizeof *plan->programs);
     plan->patterns = copy_of(p->arena, p->patterns.at, p->patterns.count, sizeof *plan->patterns);
-    if (!plan->fields || !plan->conditions || !plan->programs || !plan->patterns)
+    plan->structural =
+        copy_of(p->arena, p->structural.at, p->structural.count, sizeof *plan->structural);
+    if (!plan->fields || !plan->structural || !plan->conditions || !plan->programs || !plan->patterns)
         return arena_full(p);
     plan->field_count = p->fields.count;
     plan->condition_count = p->conditions.count;
@@ -365,13 +398,20 @@ static int keep(struct planner *p)
     return 0;
 }
 
-static int make_plan(struct planner *p, struct traceql_query *q)
+static void planner_clear(struct planner *p)
 {
-    struct wants wants;
-    int rc = wants_collect(q, &wants, p->err);
-    p->plan->all = wants.all;
-    rc = rc < 0 ? rc : add_conditions(p, &wants);
-    wants_clear(&wants);
+    vec_free(&p->fields);
+    vec_free(&p->structural);
+    vec_free(&p->conditions);
+    vec_free(&p->patterns);
+    vec_free(&p->steps);
+    vec_free(&p->programs);
+}
+
+static int make_plan(struct planner *p, struct traceql_query *q, const struct wants *wants)
+{
+    p->plan->all = wants->all;
+    int rc = add_conditions(p, wants);
     if (rc < 0)
         return rc;
     count_names(p);
@@ -379,22 +419,50 @@ static int make_plan(struct planner *p, struct traceql_query *q)
         p->plan->nothing =
             p->plan->nothing || (s->kind == STAGE_SPANSET && never_matches(s->spanset));
     rc = plan_pipeline(p, q->pipeline);
-    rc = rc < 0 ? rc : add_condition_patterns(p);
-    return rc < 0 ? rc : keep(p);
+    return rc < 0 ? rc : add_condition_patterns(p);
+}
+
+static int plan_first(struct traceql_query *q, const struct wants *wants, struct arena *a,
+                      struct err *err)
+{
+    struct planner p = {.arena = a, .err = err};
+    p.plan = q->plan = arena_zalloc(a, sizeof *q->plan);
+    if (!q->plan)
+        return arena_full(&p);
+    int rc = make_plan(&p, q, wants);
+    rc = rc < 0 ? rc : keep(&p);
+    planner_clear(&p);
+    return rc;
+}
+
+static int plan_second(struct traceql_query *q, const struct wants *wants, struct arena *a,
+                       struct err *err)
+{
+    if (wants->count == 0)
+        return 0;
+    struct planner p = {.arena = a, .err = err};
+    struct traceql_query *second = arena_zalloc(a, sizeof *second);
+    p.plan = arena_zalloc(a, sizeof *p.plan);
+    if (!second || !p.plan)
+        return arena_full(&p);
+    second->plan = p.plan;
+    int rc = add_conditions(&p, wants);
+    rc = rc < 0 ? rc : keep(&p);
+    planner_clear(&p);
+    if (rc == 0)
+        q->second = second;
+    return rc;
 }
 
 int traceql_plan(struct traceql_query *q, struct arena *a, struct err *err)
 {
-    q->plan = arena_zalloc(a, sizeof *q->plan);
-    if (!q->plan)
-        return arena_err(a, err, "the query's plan");
-    struct planner p = {.arena = a, .err = err, .plan = q->plan};
-    int rc = make_plan(&p, q);
-    vec_free(&p.fields);
-    vec_free(&p.conditions);
-    vec_free(&p.patterns);
-    vec_free(&p.steps);
-    vec_free(&p.programs);
+    struct wants first = {0}, second = {0};
+    int rc = wants_collect(q, &first, err);
+    rc = rc < 0 ? rc : wants_second(q, &second, err);
+    rc = rc < 0 ? rc : plan_first(q, &first, a, err);
+    rc = rc < 0 ? rc : plan_second(q, &second, a, err);
+    wants_clear(&first);
+    wants_clear(&second);
     return rc;
 }
 
@@ -448,11 +516,7 @@ bool traceql_query_matches_nothing(const struct traceql_query *q)
     return q->plan->nothing;
 }
 
-bool traceql_query_shows_name(const struct traceql_query *q)
+const struct traceql_query *traceql_second_pass(const struct traceql_query *q)
 {
-    for (uint32_t i = 0; i < q->plan->field_count; i++) {
-        if (q->plan->fields[i].intrinsic == TRACEQL_SPAN_NAME)
-            return true;
-    }
-    return false;
+    return q->second;
 }

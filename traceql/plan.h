@@ -45,7 +45,9 @@ struct plan {
     uint32_t program_count;
     struct slice *patterns; /* of STEP_COMPARE and of conditions; distinct */
     uint32_t pattern_count;
-    const char *unsupported; /* a construct that is not evaluated yet; NULL: none */
+    bool *structural; /* per field: read for operators between spansets only, never shown */
+    uint32_t stack_max;        /* of all programs */
+    const struct expr *refused; /* =~ or !~ with a pattern that is no literal; NULL: none */
 };
 
 /* Fills in q->plan and the lookups of the tree's attributes. */
@@ -61,6 +63,7 @@ struct want {
     struct expr_attr attr;
     enum traceql_op op; /* NONE: every value */
     struct traceql_value literal;
+    bool structural; /* for an operator between spansets */
 };
 struct wants {
     struct want *at;
@@ -68,6 +71,8 @@ struct wants {
     bool all;
 };
 ERR_MUST_CHECK int wants_collect(const struct traceql_query *q, struct wants *out, struct err *err);
+/* What is read in a second pass: select()'s attributes. */
+ERR_MUST_CHECK int wants_second(const struct traceql_query *q, struct wants *out, struct err *err);
 void wants_clear(struct wants *w);
 
 #endif

@@ -8,11 +8,13 @@
 uint8_t *scratch_zeroed(struct scratch *s, enum scratch_slot slot, size_t n)
 {
     if (s->bytes[slot] < n || !s->at[slot]) {
-        uint8_t *more = arena_alloc(s->arena, n);
+        /* Twice as much as before, so that growing bit by bit wastes no more than it uses. */
+        size_t room = n < 2 * s->bytes[slot] ? 2 * s->bytes[slot] : n;
+        uint8_t *more = arena_alloc(s->arena, room);
         if (!more)
             return NULL;
         s->at[slot] = more;
-        s->bytes[slot] = n;
+        s->bytes[slot] = room;
     }
     memset(s->at[slot], 0, n);
     return s->at[slot];

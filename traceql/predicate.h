@@ -16,6 +16,10 @@ enum scratch_slot {
     SCRATCH_TRUTH,
     SCRATCH_FOUND,
     SCRATCH_DONE,
+    SCRATCH_ACTIVE,
+    SCRATCH_MARK,
+    SCRATCH_LEFT, /* tables of one spanset: keys, groups */
+    SCRATCH_RIGHT,
     SCRATCHES
 };
 struct scratch {

@@ -369,6 +369,7 @@ static const char *const metrics_texts[] = {
     [METRICS_HISTOGRAM] = "histogram_over_time",
     [METRICS_QUANTILE] = "quantile_over_time",
     [METRICS_COMPARE] = "compare",
+    [METRICS_SUM] = "sum_over_time",
 };
 
 static int print_compare(const struct metrics_fn *m, bool exact, struct buf *out)
@@ -407,6 +408,22 @@ static int print_metrics(const struct metrics_fn *m, bool exact, struct buf *out
     return rc;
 }
 
+static int print_metrics_stages(const struct metrics_fn *m, bool exact, struct buf *out)
+{
+    int rc = 0;
+    for (const struct metrics_stage *s = m->stages; s && rc == 0; s = s->next) {
+        if (s->kind == METRICS_STAGE_COMPARE) {
+            rc = buf_printf(out, " %s ", op_texts[s->op]);
+            rc = rc < 0 ? rc : print_value(&s->value, exact, out);
+        } else {
+            rc = buf_printf(out, " | %s(%lld)",
+                            s->kind == METRICS_STAGE_TOPK ? "topk" : "bottomk",
+                            (long long)s->limit);
+        }
+    }
+    return rc;
+}
+
 static int print_hints(const struct traceql_query *q, bool exact, struct buf *out)
 {
     int rc = buf_str(out, " with(");
@@ -425,6 +442,7 @@ static int query_print(const struct traceql_query *q, bool exact, struct buf *ou
     if (q->metrics) {
         rc = rc < 0 ? rc : buf_str(out, " | ");
         rc = rc < 0 ? rc : print_metrics(q->metrics, exact, out);
+        rc = rc < 0 ? rc : print_metrics_stages(q->metrics, exact, out);
     }
     if (q->hint_count)
         rc = rc < 0 ? rc : print_hints(q, exact, out);

@@ -1,6 +1,6 @@
 /* Expressions on one span: what whole-column steps do not cover. */
 #include "base/text.h"
-#include "traceql/eval_priv.h"
+#include "traceql/row.h"
 #include "traceql/value.h"
 
 /* ---- finding values ---- */
@@ -142,22 +142,6 @@ static enum traceql_type seen_type(const struct seen *s)
     return s->array ? s->array->type : s->scalar.type;
 }
 
-static struct traceql_value array_element(const struct seen *s, uint32_t i)
-{
-    /* Arrays come from generic lists only, where the vector's type is the value's. */
-    const struct traceql_values *v = s->array;
-    struct traceql_value out = {.type = v->type};
-    if (v->type == TRACEQL_STRING)
-        out.str = v->idx ? v->dict[v->idx[i]] : v->dict[i];
-    else if (v->type == TRACEQL_FLOAT)
-        out.f64 = v->f64[i];
-    else if (v->type == TRACEQL_BOOL)
-        out.b = v->b[i];
-    else
-        out.i64 = v->i64[i];
-    return out;
-}
-
 static int scalar_op(struct traceql_view *v, const struct expr *e, const struct traceql_value *l,
                      const struct traceql_value *r, struct traceql_value *out, struct err *err)
 {
@@ -185,8 +169,8 @@ static int any_element(struct traceql_view *v, const struct expr *e, const struc
         for (uint32_t k = r_first; k < r_end; k++) {
             if (r->array && !r->mask[k])
                 continue;
-            struct traceql_value a = l->array ? array_element(l, i) : l->scalar;
-            struct traceql_value b = r->array ? array_element(r, k) : r->scalar;
+            struct traceql_value a = l->array ? seen_element(l, i) : l->scalar;
+            struct traceql_value b = r->array ? seen_element(r, k) : r->scalar;
             /* nil fits on the right only, and an array on the right is turned to the left. */
             bool turn = r->array && !l->array && a.type == TRACEQL_NIL;
             struct traceql_value one;

@@ -82,6 +82,8 @@ struct traceql_value {
 
 /* "error", "server", …, NULL for other types and for numbers without a word. */
 const char *traceql_value_word(const struct traceql_value *v);
+/* Of one type and the same; NaN is the same as itself. */
+bool traceql_value_same(const struct traceql_value *a, const struct traceql_value *b);
 /* Canonical text: `v` in backticks, 10, 2.5, true, 1.5s, error. */
 int traceql_value_print(const struct traceql_value *v, struct buf *out);
 
@@ -104,8 +106,6 @@ int traceql_query_print_exact(const struct traceql_query *q, struct buf *out);
 bool traceql_query_is_metrics(const struct traceql_query *q);
 /* No span of any data can match: the answer is empty and nothing need be read. */
 bool traceql_query_matches_nothing(const struct traceql_query *q);
-/* Search results carry a span's name only when the query mentions it. */
-bool traceql_query_shows_name(const struct traceql_query *q);
 
 /* One column (at one level) that the query reads. `.x` reads two: span x and resource x. No two
  * fields of a query are alike. */
@@ -211,18 +211,31 @@ struct traceql_eval; /* one thread at a time */
 ERR_MUST_CHECK int traceql_eval_new(const struct traceql_query *q, struct arena *a,
                                     struct traceql_eval **out, struct err *err);
 
-struct traceql_match {
-    uint32_t trace;
-    uint32_t first; /* in result.spans */
+/* What by() and aggregates say of a spanset, in the order of the pipeline: "by(span.a)", "count()".
+ */
+struct traceql_set_attr {
+    struct slice key;                   /* canonical text */
+    const struct traceql_value *values; /* one, TRACEQL_NIL too; several: the elements of an array */
     uint32_t count;
 };
 
+/* A spanset: spans of one trace that the pipeline leaves over. */
+struct traceql_spanset {
+    uint32_t trace;
+    uint32_t first, count; /* in result.spans; count > 0 */
+    const struct traceql_set_attr *attrs;
+    uint32_t attr_count;
+};
+
+/* What the pipeline (up to a metrics function) makes of a batch. Metrics count every span of every
+ * spanset; a span may be in several of them. */
 struct traceql_result {
-    const struct traceql_match *traces; /* ascending by trace */
-    uint32_t trace_count;
-    const uint32_t *spans; /* per trace in the order in which they are shown */
+    const struct traceql_spanset *sets; /* ascending by trace; several of one trace after by() */
+    uint32_t set_count;
+    const uint32_t *spans; /* per spanset in the order in which they are shown */
     uint32_t span_count;
-    const struct traceql_view *view; /* for traceql_result_pairs */
+    struct traceql_view *view;   /* what the filters saw */
+    struct traceql_view *second; /* traceql_result_second's; NULL before */
 };
 
 /* The result lives in the arena a, and refers to the batch. ERR_LIMIT: the arena is full.
@@ -231,8 +244,21 @@ struct traceql_result {
 ERR_MUST_CHECK int traceql_eval_batch(struct traceql_eval *e, const struct traceql_batch *batch,
                                       struct arena *a, struct traceql_result *out, struct err *err);
 
+/* ---- the second pass ----
+ * What need not be read before it is known that there are spans to return: the attributes of
+ * select(). They are the fields of a query of their own, whose conditions let everything through.
+ * NULL: nothing more is to be read. The caller makes a second batch for it, over the same elements,
+ * and adds it to the result. */
+const struct traceql_query *traceql_second_pass(const struct traceql_query *q);
+/* The batch must live as long as the result. */
+ERR_MUST_CHECK int traceql_result_second(struct traceql_result *r,
+                                         const struct traceql_batch *second, struct err *err);
+
+/* The span's name, if the query mentions it and its conditions let this one through. */
+bool traceql_result_name(const struct traceql_result *r, uint32_t span, struct slice *out);
 /* Calls fn for each (key, value) that a search result shows for the span, keys without scope; the
- * same key may come once per level. count > 1: an array, all elements of one type. A negative
+ * same key may come once per level. What the second pass read of an attribute replaces what the
+ * first one let through. count > 1: an array, all elements of one type. A negative
  * return of fn ends the walk and is returned. ERR_LIMIT: the batch's arena is full. */
 typedef int(traceql_pair_fn)(void *ctx, struct slice key, const struct traceql_value *values,
                              uint32_t count);

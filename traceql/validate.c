@@ -214,6 +214,13 @@ static int validate_compare(const struct metrics_fn *m, struct err *err)
 /* Attributes of metrics functions are not validated: `rate() by (parent.x)` is always nil. */
 static int validate_metrics(const struct metrics_fn *m, struct err *err)
 {
+    for (const struct metrics_stage *s = m->stages; s; s = s->next) {
+        if (m->kind == METRICS_COMPARE)
+            return err_set(err, ERR_INVALID,
+                           "`compare()` cannot be used with second stage functions");
+        if (s->kind != METRICS_STAGE_COMPARE && s->limit <= 0)
+            return err_set(err, ERR_INVALID, "limit must be greater than 0");
+    }
     if (m->kind == METRICS_COMPARE)
         return validate_compare(m, err);
     uint32_t by_max =

@@ -193,6 +193,11 @@ bool value_same(const struct traceql_value *a, const struct traceql_value *b)
     return values_equal(a, b);
 }
 
+bool traceql_value_same(const struct traceql_value *a, const struct traceql_value *b)
+{
+    return value_same(a, b);
+}
+
 static const char *const status_words[] = {"unset", "ok", "error"};
 static const char *const kind_words[] = {"unspecified", "internal", "server",
                                          "client",      "producer", "consumer"};

@@ -451,7 +451,11 @@ static int mark_shown(struct traceql_view *v, const struct visible *f, struct er
     uint8_t *to = direct ? v->candidates : bytes_of(v, v->batch->counts[level], 0);
     if (!to)
         return arena_full(v, err);
-    for (uint32_t k = 0; f->column && k < f->in->column.count; k++)
+    /* A number read for an operator between spansets is no value of its own, but one other than 0
+     * tells that the span is part of its trace's tree. */
+    for (uint32_t k = 0; f->column && f->structural && k < f->in->column.count; k++)
+        to[owner_at(f->in->column.owner, k)] |= f->in->column.i64[k] != 0;
+    for (uint32_t k = 0; f->column && !f->structural && k < f->in->column.count; k++)
         to[holder_of(f, owner_at(f->in->column.owner, k))] |= f->column[k];
     for (uint32_t k = 0; f->entries && k < f->in->attrs.count; k++)
         to[holder_of(f, f->in->attrs.owner[k])] |= f->entries[k] == ENTRY_VALUE;
@@ -514,12 +518,14 @@ static int view_init(struct traceql_view *v, struct err *err)
     const struct plan *plan = v->eval->plan;
     v->fields = arena_zalloc(v->arena, plan->field_count * sizeof *v->fields);
     v->candidates = bytes_of(v, v->batch->counts[TRACEQL_LEVEL_SPAN], 1);
-    if (!v->fields || !v->candidates)
+    v->stack = arena_zalloc(v->arena, plan->stack_max * sizeof *v->stack);
+    if (!v->fields || !v->candidates || !v->stack)
         return arena_full(v, err);
     for (uint32_t i = 0; i < plan->field_count; i++) {
         struct visible *f = &v->fields[i];
         f->field = &plan->fields[i];
         f->in = &v->batch->inputs[i];
+        f->structural = plan->structural[i];
         f->type = column_type(f->field, f->in);
         f->holder_level =
             f->field->level > TRACEQL_LEVEL_SPAN ? TRACEQL_LEVEL_SPAN : f->field->level;

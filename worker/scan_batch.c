@@ -228,14 +228,16 @@ static int find_occurrences(struct scan *s, enum traceql_level level, struct sli
         if (key->def[i] == key->def_max) {
             bool hit = key->has_dict ? key->v.idx[value] == wanted
                                      : slice_eq(key->v.bytes[value], name);
-            if (hit)
-                ok = element && vec_push(&slots, slot) && vec_push(&owner_of, element - 1);
+            if (hit) /* of element 0 - 1 in a list that begins in its middle: refused below */
+                ok = vec_push(&slots, slot) && vec_push(&owner_of, element - 1);
             value++;
         }
         slot++;
     }
-    if (ok && key->entries && element != elements_want)
+    if (ok && key->entries && (element != elements_want || key->rep[0] != 0))
         rc = column_corrupt(s, key, err, "it has another number of elements than the others");
+    if (ok && owner_of.count && owner_of.at[0] >= elements_want)
+        rc = column_corrupt(s, key, err, "a list begins in its middle");
     out->slot = ok ? arena_array(s->arena, uint32_t, slots.count) : NULL;
     out->owner = ok ? arena_array(s->arena, uint32_t, slots.count) : NULL;
     out->count = slots.count;

@@ -37,5 +37,10 @@ void worker_free(struct worker *w)
 
 struct query_worker worker_interface(struct worker *w)
 {
-    return (struct query_worker){worker_search, worker_find_trace, w};
+    return (struct query_worker){.search = worker_search,
+                                 .legacy = worker_legacy,
+                                 .tags = worker_tags,
+                                 .metrics = worker_metrics,
+                                 .find_trace = worker_find_trace,
+                                 .self = w};
 }

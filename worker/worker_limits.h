@@ -18,4 +18,16 @@
 /* Decoded footer of one block. Hit: ERR_LIMIT. */
 #define LIMIT_FOOTER_ARENA_BYTES ((size_t)512 << 20)
 
+/* A column chunk of at most this size is fetched whole even where only its dictionary is asked for:
+ * finding the dictionary's end takes a request of its own. */
+#define DICTIONARY_WHOLE_BYTES ((size_t)256 << 10)
+
+/* Texts of the tags that one job returns when the question sets no lower limit. Hit: the job stops
+ * and the answer is short, which is what such a limit does. */
+#define LIMIT_TAG_BYTES ((uint64_t)64 << 20)
+
+/* Attribute names of one row group that compare() looks at; each is a pass over the attribute
+ * lists. Hit: further names are left out. */
+#define LIMIT_COMPARE_ATTRIBUTES 1024
+
 #endif

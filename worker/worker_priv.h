@@ -17,6 +17,18 @@ struct worker {
 int worker_search(void *self, const struct query_source *source, const struct query_search *search,
                   uint64_t deadline_mono_ns, struct arena *a, struct query_search_result *out,
                   struct err *err);
+/* worker_legacy.c */
+int worker_legacy(void *self, const struct query_source *source, const struct query_legacy *legacy,
+                  uint64_t deadline_mono_ns, struct arena *a, struct query_search_result *out,
+                  struct err *err);
+/* worker_tags.c */
+int worker_tags(void *self, const struct query_source *source, const struct query_tags *tags,
+                uint64_t deadline_mono_ns, struct arena *a, struct query_tags_result *out,
+                struct err *err);
+/* worker_metrics.c */
+int worker_metrics(void *self, const struct query_source *source,
+                   const struct query_metrics *metrics, uint64_t deadline_mono_ns, struct arena *a,
+                   struct query_metrics_result *out, struct err *err);
 /* worker_trace.c */
 int worker_find_trace(void *self, const struct query_source *source, const uint8_t id[16],
                       uint64_t deadline_mono_ns, struct arena *a, struct query_trace_result *out,

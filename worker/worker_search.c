@@ -29,24 +29,39 @@ static const int result_leaves[] = {
 struct pairs {
     struct search_job *job;
     VEC(struct query_attr) attrs;
+    struct err *err;
 };
+
+static int results_full(struct search_job *job, struct err *err)
+{
+    return arena_err(job->a, err, "a search's results");
+}
+
+/* A copy of key and values in the results' arena. */
+static int copy_attr(struct search_job *job, struct slice key, const struct traceql_value *values,
+                     uint32_t count, struct query_attr *out, struct err *err)
+{
+    struct traceql_value *copy = arena_array(job->a, struct traceql_value, count);
+    *out = (struct query_attr){.values = copy, .count = count};
+    if (!copy || !arena_slice(job->a, key, &out->key))
+        return results_full(job, err);
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = values[i];
+        if (copy[i].type == TRACEQL_STRING && !arena_slice(job->a, values[i].str, &copy[i].str))
+            return results_full(job, err);
+    }
+    return 0;
+}
 
 static int collect_pair(void *ctx, struct slice key, const struct traceql_value *values,
                         uint32_t count)
 {
     struct pairs *p = ctx;
-    struct query_attr attr = {.count = count};
-    struct traceql_value *copy = arena_array(p->job->a, struct traceql_value, count);
-    if (!copy || !arena_slice(p->job->a, key, &attr.key))
-        return ERR_LIMIT;
-    for (uint32_t i = 0; i < count; i++) {
-        copy[i] = values[i];
-        if (copy[i].type == TRACEQL_STRING &&
-            !arena_slice(p->job->a, values[i].str, &copy[i].str))
-            return ERR_LIMIT;
-    }
-    attr.values = copy;
-    return vec_push(&p->attrs, attr) ? 0 : ERR_NOMEM;
+    struct query_attr attr;
+    int rc = copy_attr(p->job, key, values, count, &attr, p->err);
+    if (rc == 0 && !vec_push(&p->attrs, attr))
+        rc = err_set(p->err, ERR_NOMEM, "no memory for a span's attributes");
+    return rc;
 }
 
 static int fill_span(struct search_job *job, struct scan *s, const struct traceql_result *r,
@@ -55,11 +70,11 @@ static int fill_span(struct search_job *job, struct scan *s, const struct traceq
     out->start_unix_ns = (uint64_t)scan_column(s, BLOCK_SPAN_START)->v.i64[span];
     out->duration_ns = (uint64_t)scan_column(s, BLOCK_SPAN_DURATION)->v.i64[span];
     if (!arena_slice(job->a, column_bytes(scan_column(s, BLOCK_SPAN_ID), span), &out->id))
-        return arena_err(job->a, err, "a search's results");
-    if (traceql_query_shows_name(job->search->query) &&
-        !arena_slice(job->a, column_bytes(scan_column(s, BLOCK_SPAN_NAME), span), &out->name))
-        return arena_err(job->a, err, "a search's results");
-    struct pairs pairs = {.job = job};
+        return results_full(job, err);
+    struct slice name;
+    if (traceql_result_name(r, span, &name) && !arena_slice(job->a, name, &out->name))
+        return results_full(job, err);
+    struct pairs pairs = {.job = job, .err = err};
     int rc = traceql_result_pairs(r, span, collect_pair, &pairs, err);
     if (rc == 0) {
         out->attr_count = pairs.attrs.count;
@@ -82,13 +97,13 @@ static int fill_services(struct search_job *job, struct scan *s, uint32_t first,
     const struct column *errors = scan_column(s, BLOCK_STATS_ERRORS);
     out->services = arena_array(job->a, struct query_service, end - first);
     if (!out->services)
-        return arena_err(job->a, err, "a search's results");
+        return results_full(job, err);
     for (uint32_t i = first; i < end; i++) {
         struct query_service *q = &out->services[out->service_count++];
         q->span_count = (uint32_t)spans->v.i32[i];
         q->error_count = (uint32_t)errors->v.i32[i];
         if (!arena_slice(job->a, column_bytes(name, i), &q->name))
-            return arena_err(job->a, err, "a search's results");
+            return results_full(job, err);
     }
     return 0;
 }
@@ -139,34 +154,84 @@ static int check_results(struct scan *s, struct err *err)
     return 0;
 }
 
-static int fill_trace(struct search_job *job, struct scan *s, const struct traceql_result *r,
-                      const struct traceql_match *m, const uint32_t *stats, struct err *err)
+static int fill_set(struct search_job *job, struct scan *s, const struct traceql_result *r,
+                    const struct traceql_spanset *from, struct query_spanset *out, struct err *err)
 {
-    struct query_trace t = {0};
-    struct slice id = column_bytes(scan_column(s, BLOCK_TRACE_ID), m->trace);
-    size_t n = id.len < 16 ? id.len : 16;
-    memcpy(t.id + 16 - n, id.ptr + id.len - n, n);
-    t.start_unix_ns = (uint64_t)scan_column(s, BLOCK_TRACE_START)->v.i64[m->trace];
-    t.duration_ns = (uint64_t)scan_column(s, BLOCK_TRACE_DURATION)->v.i64[m->trace];
-    struct slice service = column_bytes(scan_column(s, BLOCK_ROOT_SERVICE), m->trace);
-    struct slice name = column_bytes(scan_column(s, BLOCK_ROOT_NAME), m->trace);
-    struct query_spanset *set = arena_zalloc(job->a, sizeof *set);
-    if (!set || !arena_slice(job->a, service, &t.root_service) ||
-        !arena_slice(job->a, name, &t.root_name))
-        return arena_err(job->a, err, "a search's results");
-    int rc = fill_services(job, s, stats[m->trace], stats[m->trace + 1], &t, err);
-    set->matched = m->count;
-    uint32_t shown = m->count < job->search->spans_per_set ? m->count : job->search->spans_per_set;
-    set->spans = arena_zalloc(job->a, shown * sizeof *set->spans);
-    if (!set->spans)
-        return arena_err(job->a, err, "a search's results");
+    uint32_t most = job->search->spans_per_set;
+    uint32_t shown = from->count < most ? from->count : most;
+    int rc = 0;
+    out->matched = from->count;
+    out->spans = arena_zalloc(job->a, shown * sizeof *out->spans);
+    out->attrs = arena_array(job->a, struct query_attr, from->attr_count);
+    if (!out->spans || !out->attrs)
+        return results_full(job, err);
+    for (uint32_t i = 0; i < from->attr_count && rc == 0; i++) {
+        const struct traceql_set_attr *attr = &from->attrs[i];
+        rc = copy_attr(job, attr->key, attr->values, attr->count, &out->attrs[out->attr_count++],
+                       err);
+    }
     for (uint32_t i = 0; i < shown && rc == 0; i++)
-        rc = fill_span(job, s, r, r->spans[m->first + i], &set->spans[set->span_count++], err);
-    t.sets = set;
-    t.set_count = 1;
-    if (rc == 0 && !vec_push(&job->traces, t))
-        rc = err_set(err, ERR_NOMEM, "no memory for a search's results");
+        rc = fill_span(job, s, r, r->spans[from->first + i], &out->spans[out->span_count++], err);
     return rc;
+}
+
+/* The place in storage of the last of the spans that the set shows: sets are listed by it. */
+static uint32_t last_shown(const struct search_job *job, const struct traceql_result *r,
+                           const struct traceql_spanset *set)
+{
+    uint32_t last = 0;
+    for (uint32_t i = 0; i < set->count && i < job->search->spans_per_set; i++) {
+        uint32_t span = r->spans[set->first + i];
+        last = span > last ? span : last;
+    }
+    return last;
+}
+
+struct place {
+    uint32_t last;
+    uint32_t set;
+};
+
+static int by_place(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    if (x->last != y->last)
+        return x->last < y->last ? -1 : 1;
+    return (x->set > y->set) - (x->set < y->set);
+}
+
+static int fill_sets(struct search_job *job, struct scan *s, const struct traceql_result *r,
+                     uint32_t first, uint32_t count, struct query_trace *out, struct err *err)
+{
+    struct place *places = arena_array(s->arena, struct place, count);
+    out->sets = arena_zalloc(job->a, count * sizeof *out->sets);
+    if (!places)
+        return arena_err(s->arena, err, "a search's results");
+    if (!out->sets)
+        return results_full(job, err);
+    for (uint32_t i = 0; i < count; i++)
+        places[i] = (struct place){last_shown(job, r, &r->sets[first + i]), first + i};
+    qsort(places, count, sizeof *places, by_place);
+    int rc = 0;
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = fill_set(job, s, r, &r->sets[places[i].set], &out->sets[out->set_count++], err);
+    return rc;
+}
+
+static int fill_trace(struct search_job *job, struct scan *s, uint32_t trace, const uint32_t *stats,
+                      struct query_trace *out, struct err *err)
+{
+    struct slice id = column_bytes(scan_column(s, BLOCK_TRACE_ID), trace);
+    size_t n = id.len < 16 ? id.len : 16;
+    memcpy(out->id + 16 - n, id.ptr + id.len - n, n);
+    out->start_unix_ns = (uint64_t)scan_column(s, BLOCK_TRACE_START)->v.i64[trace];
+    out->duration_ns = (uint64_t)scan_column(s, BLOCK_TRACE_DURATION)->v.i64[trace];
+    struct slice service = column_bytes(scan_column(s, BLOCK_ROOT_SERVICE), trace);
+    struct slice name = column_bytes(scan_column(s, BLOCK_ROOT_NAME), trace);
+    if (!arena_slice(job->a, service, &out->root_service) ||
+        !arena_slice(job->a, name, &out->root_name))
+        return results_full(job, err);
+    return fill_services(job, s, stats[trace], stats[trace + 1], out, err);
 }
 
 /* ---- one batch ---- */
@@ -180,6 +245,54 @@ static bool in_range(const struct query_search *q, struct scan *s, uint32_t trac
     return start <= q->end_unix_ns && end >= q->start_unix_ns;
 }
 
+/* How many of the sets from i on are of one trace. */
+static uint32_t sets_of_trace(const struct traceql_result *r, uint32_t i)
+{
+    uint32_t n = 1;
+    while (i + n < r->set_count && r->sets[i + n].trace == r->sets[i].trace)
+        n++;
+    return n;
+}
+
+/* What select() names is read only now that there are spans to show it of. */
+static int second_pass(struct search_job *job, struct scan *s, struct traceql_result *r,
+                       struct err *err)
+{
+    const struct traceql_query *q = traceql_second_pass(job->search->query);
+    struct traceql_batch *batch = q ? arena_alloc(s->arena, sizeof *batch) : NULL;
+    if (!q)
+        return 0;
+    if (!batch)
+        return arena_err(s->arena, err, "a search's second pass");
+    int rc = scan_batch(s, q, batch, err);
+    return rc < 0 ? rc : traceql_result_second(r, batch, err);
+}
+
+static int show_results(struct search_job *job, struct scan *s, struct traceql_result *r,
+                        struct err *err)
+{
+    uint32_t *stats = NULL;
+    int rc = check_results(s, err);
+    if (rc == 0)
+        rc = stats_offsets(s, &stats, err);
+    bool first = true;
+    for (uint32_t i = 0, n; i < r->set_count && rc == 0; i += n) {
+        struct query_trace t = {0};
+        n = sets_of_trace(r, i);
+        if (job->traces.count >= job->search->limit)
+            break;
+        if (!in_range(job->search, s, r->sets[i].trace))
+            continue;
+        rc = first ? second_pass(job, s, r, err) : 0;
+        rc = rc < 0 ? rc : fill_trace(job, s, r->sets[i].trace, stats, &t, err);
+        rc = rc < 0 ? rc : fill_sets(job, s, r, i, n, &t, err);
+        if (rc == 0 && !vec_push(&job->traces, t))
+            rc = err_set(err, ERR_NOMEM, "no memory for a search's results");
+        first = false;
+    }
+    return rc;
+}
+
 static int search_batch(struct search_job *job, struct scan *s, struct err *err)
 {
     struct traceql_batch batch;
@@ -190,26 +303,10 @@ static int search_batch(struct search_job *job, struct scan *s, struct err *err)
     if (rc < 0)
         return rc;
     job->inspected += s->traces;
-    if (result.trace_count == 0)
+    if (result.set_count == 0)
         return 0;
-    int leaves[sizeof result_leaves / sizeof result_leaves[0] + 1];
-    size_t n = sizeof result_leaves / sizeof result_leaves[0];
-    memcpy(leaves, result_leaves, sizeof result_leaves);
-    if (traceql_query_shows_name(job->search->query))
-        leaves[n++] = BLOCK_SPAN_NAME;
-    uint32_t *stats = NULL;
-    rc = scan_need(s, leaves, n, err);
-    if (rc == 0)
-        rc = check_results(s, err);
-    if (rc == 0)
-        rc = stats_offsets(s, &stats, err);
-    for (uint32_t i = 0; i < result.trace_count && rc == 0; i++) {
-        if (job->traces.count >= job->search->limit)
-            break;
-        if (in_range(job->search, s, result.traces[i].trace))
-            rc = fill_trace(job, s, &result, &result.traces[i], stats, err);
-    }
-    return rc;
+    rc = scan_need(s, result_leaves, sizeof result_leaves / sizeof result_leaves[0], err);
+    return rc < 0 ? rc : show_results(job, s, &result, err);
 }
 
 static int search_block(struct search_job *job, struct catalog_block *block,

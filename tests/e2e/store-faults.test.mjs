@@ -165,7 +165,7 @@ async function fullDisk(make, name) {
         await ledger.verify(s, 'after a restart');
         await s.stop();
     } catch (e) {
-        s?.assertAlive(); /* the better explanation, if it is one */
+        await s?.explain(e);
         throw e;
     } finally {
         await s?.kill();
@@ -186,8 +186,8 @@ class Bench {
         return b;
     }
 
-    async startServer(more = {}) {
-        this.s = await Server.start({ dir: this.dir, config: { ...config, storage: { trace: this.s3.config } }, ...more });
+    async startServer({ ready = true } = {}) {
+        this.s = await Server.start({ dir: this.dir, ready, config: { ...config, storage: { trace: this.s3.config } } });
         return this.s;
     }
 
@@ -220,6 +220,9 @@ function scenario(name, fn, options) {
         const b = await Bench.open('s3', options);
         try {
             await fn(b);
+        } catch (e) {
+            await b.s?.explain(e);
+            throw e;
         } finally {
             await b.close();
         }
@@ -310,6 +313,19 @@ describe('a store that fails', { concurrency: 5 }, () => {
     scenario('does not answer at all for a while', (b) => course(b, {
         ...during(FAULTS.hang())(b), cause: putFailed('') }));
 
+    scenario('does not answer while the process is told to stop: it stops in time, and nothing is lost', async (b) => {
+        const s = await b.startServer();
+        assert.deepEqual(await b.ledger.load(s, 6), []);
+        const rule = b.s3.fail(FAULTS.hang(), { match: (r) => !isSegment(r) });
+        await until('a request hangs', () => rule.hits > 0); /* a block's, or the listing's */
+        const start = Date.now();
+        await s.stop();
+        assert.ok(Date.now() - start < 15000 * slack, `it took ${Date.now() - start} ms`);
+        rule.end();
+        await b.startServer();
+        await b.ledger.verify(b.s, 'after the stop');
+    });
+
     scenario('is gone for a while', (b) => course(b, {
         begin: () => b.s3.stop(), end: () => b.s3.start(), cause: putFailed('') }));
 
@@ -338,7 +354,7 @@ describe('a store that fails', { concurrency: 5 }, () => {
         });
 
     scenario('loses the answers of PUTs that it did: acknowledged once stored, and stored once', async (b) => {
-        const s = await b.startServer({ });
+        const s = await b.startServer();
         const rule = b.s3.fail(FAULTS.lostAnswer(), { match: (r) => isWrite(r) && isSegment(r), times: 1, per: (r) => r.key });
         const segments = new Set();
         assert.deepEqual(await b.ledger.load(s, 9), []);
@@ -418,6 +434,7 @@ describe('a store that fails', { concurrency: 5 }, () => {
         assert.ok(a.status >= 500, `what is not known is no empty answer: ${a.status} ${a.text}`);
         await b.s3.start();
         await until('/ready', async () => (await s.api('/ready')).status === 200, 20000);
+        await until('questions are answered', async () => (await s.api('/api/search?q={}')).status === 200, 20000);
         await b.ledger.sendRefusedAgain(s);
         await b.settle();
     });

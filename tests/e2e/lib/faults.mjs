@@ -74,7 +74,7 @@ function merge(into, from) {
 function configOf(dir, over) {
     const any = '127.0.0.1:0';
     return merge({
-        server: { http_listen_address: '127.0.0.1', http_listen_port: 0 },
+        server: { http_listen_address: '127.0.0.1', http_listen_port: 0, graceful_shutdown_timeout: '5s' },
         distributor: {
             receivers: { otlp: { protocols: { grpc: { endpoint: any }, http: { endpoint: any } } } },
         },
@@ -156,18 +156,32 @@ export class Server {
     rss() { return this.#status('VmRSS'); }
     peak() { return this.#status('VmHWM'); }
     peakReset() { fs.writeFileSync(`/proc/${this.pid}/clear_refs`, '5'); }
+    /* CPU time spent so far; the kernel counts it in hundredths of a second. */
+    cpuMs() {
+        const stat = fs.readFileSync(`/proc/${this.pid}/stat`, 'utf8');
+        const [utime, stime] = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 13).map(Number);
+        return (utime + stime) * 10;
+    }
+
     fds() { return fs.readdirSync(`/proc/${this.pid}/fd`).length; }
 
     /* The process is the one that was started, and no sanitizer has spoken. */
     assertAlive() {
-        assert.equal(this.exit, null, `the process has ended; log:\n${this.log.slice(-4000)}`);
-        process.kill(this.pid, 0);
         this.assertSilent();
+        if (this.exit) assert.fail(`the process has ended: ${JSON.stringify(this.exit)}\n${this.log.slice(-4000)}`);
+        process.kill(this.pid, 0);
+    }
+
+    /* After something went wrong: throws the better explanation, if there is one, else the error. */
+    async explain(error) {
+        await Promise.race([this.exited, pause(200 * slack)]);
+        if (!this.killed) this.assertAlive();
+        throw error;
     }
 
     assertSilent() {
-        const report = /.*(ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer)[^]*/;
-        assert.doesNotMatch(this.log, report);
+        const report = /^.*(ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer)[^]{0,8000}/m.exec(this.log);
+        if (report) assert.fail(report[0]);
     }
 
     async stop() {
@@ -175,7 +189,7 @@ export class Server {
         try {
             await within('the orderly end', this.exited, 20000);
         } catch (e) {
-            this.child.kill('SIGKILL');
+            await this.kill();
             e.message += `\nlog:\n${this.log.slice(-4000)}`;
             throw e;
         }
@@ -184,6 +198,7 @@ export class Server {
     }
 
     async kill() {
+        this.killed = true;
         if (!this.exit) this.child.kill('SIGKILL');
         await this.exited;
     }

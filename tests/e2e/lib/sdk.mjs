@@ -74,7 +74,8 @@ function act(provider, at) {
             zero: 0,
             double: 0.1,
             'double.small': 5e-324,
-            'double.large': 123456789.125, /* a whole one would be sent as an integer */
+            /* A whole one would be sent as an integer. */
+            'double.large': 123456789.125,
             yes: true,
             no: false,
         },

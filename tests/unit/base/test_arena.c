@@ -110,7 +110,9 @@ static void cleanups_run_last_first_at_reset_and_at_free(void **state)
     struct arena *a = arena_new(1 << 20);
     assert_true(arena_on_reset(a, note, &one));
     assert_true(arena_on_reset(a, note, &two));
+    assert_ptr_equal(arena_kept(a, note), &two);
     arena_reset(a);
+    assert_null(arena_kept(a, note));
     assert_int_equal(count, 2);
     assert_true(arena_on_reset(a, note, &three));
     arena_free(a);

@@ -129,7 +129,8 @@ static bool bound_same(bool has_a, struct slice a, bool has_b, struct slice b)
     return has_a == has_b && (!has_a || slice_eq(a, b));
 }
 
-/* What Tempo wrote, written by us: the same columns, codecs, statistics and about the same size. */
+/* What Tempo wrote, written by us: the same columns and statistics in fewer bytes. A dictionary may
+ * be gone, but none is added. */
 static void tempo_blocks_go_through_the_writer_unchanged(void **state)
 {
     (void)state;
@@ -145,7 +146,10 @@ static void tempo_blocks_go_through_the_writer_unchanged(void **state)
         if (file_open(buf_view(&out), a, &mine, &err) < 0)
             fail_msg("%s", err.msg);
         assert_int_equal(mine->row_group_count, f->row_group_count);
-        assert_in_range(out.len, file.len * 9 / 10, file.len * 11 / 10);
+        /* A small block is mostly footer, of which nothing can be saved. */
+        assert_true(out.len < (file.len < 100000    ? file.len
+                               : file.len < 1000000 ? file.len * 19 / 20
+                                                    : file.len * 6 / 10));
         for (uint32_t g = 0; g < f->row_group_count; g++) {
             for (uint32_t i = 0; i < BLOCK_V4_LEAVES; i++) {
                 const struct parquet_chunk *t = &f->row_groups[g].chunks[i];
@@ -157,8 +161,7 @@ static void tempo_blocks_go_through_the_writer_unchanged(void **state)
                 assert_true(column_same(&want, &got));
                 assert_true(slice_eq(f->leaves[i].path, mine->leaves[i].path));
                 assert_int_equal(f->leaves[i].logical, mine->leaves[i].logical);
-                assert_int_equal(t->codec, m->codec);
-                assert_int_equal(t->has_dict, m->has_dict);
+                assert_true(t->has_dict || !m->has_dict);
                 assert_true(f->leaves[i].type == PARQUET_DOUBLE ||
                             (bound_same(t->has_min, t->min, m->has_min, m->min) &&
                              bound_same(t->has_max, t->max, m->has_max, m->max)));

@@ -1,0 +1,217 @@
+/* GET /api/metrics/query_range and /api/metrics/query: parameters, jobs in waves over everything
+ * that may hold spans of the range, merge, numbers, answer. */
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "frontend/metrics_priv.h"
+
+struct metrics_job {
+    struct query_source source;
+    struct arena *arena;
+    struct query_metrics_result result;
+    int rc;
+    struct err err;
+};
+
+struct metrics_query {
+    struct query *q;
+    struct metrics_params params;
+    struct query_metrics metrics;
+    struct metrics_job *jobs;
+    size_t job_count, wave_first, completed_jobs;
+    struct arena *arena; /* of the merged series, which may need more than the request's */
+    struct traceql_metrics *merged;
+    uint64_t inspected_bytes, total_bytes;
+    uint32_t total_blocks;
+};
+
+/* ---- jobs ---- */
+
+static void run_job(void *ctx, size_t i)
+{
+    struct metrics_query *m = ctx;
+    struct metrics_job *j = &m->jobs[m->wave_first + i];
+    const struct query_worker *w = &m->q->frontend->opts.worker;
+    j->arena = arena_new(LIMIT_QUERY_BYTES);
+    if (!j->arena)
+        j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
+    else
+        j->rc = w->metrics(w->self, &j->source, &m->metrics, m->q->deadline_mono_ns, j->arena,
+                           &j->result, &j->err);
+}
+
+/* Blocks tell their time to the second. */
+static bool may_hold(const struct block_meta *b, const struct traceql_metrics_grid *g)
+{
+    int64_t last;
+    if (__builtin_add_overflow(g->after_ns, (int64_t)((uint64_t)g->step_ns * g->intervals), &last))
+        last = INT64_MAX;
+    uint64_t from = g->after_ns > 0 ? (uint64_t)g->after_ns / NS_PER_S : 0;
+    uint64_t to = last > 0 ? (uint64_t)last / NS_PER_S : 0;
+    return b->start_unix_ns / NS_PER_S <= to && b->end_unix_ns / NS_PER_S >= from;
+}
+
+static int plan(struct metrics_query *m, const struct catalog_view *view, struct err *err)
+{
+    struct query *q = m->q;
+    m->jobs = arena_zalloc(q->arena, (view->block_count + 1) * sizeof *m->jobs);
+    if (!m->jobs)
+        return arena_err(q->arena, err, "a query's jobs");
+    if (traceql_query_matches_nothing(m->metrics.query))
+        return 0;
+    if (view->section_count)
+        m->jobs[m->job_count++].source = (struct query_source){.tenant = q->tenant, .view = view};
+    for (size_t i = 0; i < view->block_count; i++) {
+        if (!may_hold(&view->blocks[i]->meta, &m->metrics.grid))
+            continue;
+        m->jobs[m->job_count++].source =
+            (struct query_source){.tenant = q->tenant, .block = view->blocks[i], .view = view};
+        m->total_blocks++;
+        m->total_bytes += view->blocks[i]->meta.size;
+    }
+    return 0;
+}
+
+static int take(struct metrics_query *m, struct metrics_job *j, struct err *err)
+{
+    int rc = j->rc;
+    if (rc < 0)
+        *err = j->err;
+    else
+        rc = traceql_metrics_merge(m->merged, j->result.metrics, err);
+    m->inspected_bytes += j->result.inspected_bytes;
+    m->completed_jobs += rc == 0;
+    return rc;
+}
+
+/* All jobs; a wave's results are merged and given up before the next begins. */
+static int run(struct metrics_query *m, struct err *err)
+{
+    int rc = 0;
+    while (rc == 0 && m->wave_first < m->job_count) {
+        size_t n = m->job_count - m->wave_first;
+        if (n > SEARCH_WAVE_JOBS)
+            n = SEARCH_WAVE_JOBS;
+        rc = query_fan_out(m->q, n, run_job, m, err);
+        for (size_t i = 0; i < n; i++) {
+            struct metrics_job *j = &m->jobs[m->wave_first + i];
+            if (rc == 0)
+                rc = take(m, j, err);
+            arena_free(j->arena);
+            j->arena = NULL;
+        }
+        m->wave_first += n;
+    }
+    return rc;
+}
+
+/* ---- the answer ---- */
+
+static int answer_stats(const struct metrics_query *m, struct buf *out)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+        const char *quote;
+    } fields[] = {{"inspectedBytes", m->inspected_bytes, "\""},
+                  {"totalBlocks", m->total_blocks, ""},
+                  {"completedJobs", m->completed_jobs, ""},
+                  {"totalJobs", m->job_count, ""},
+                  {"totalBlockBytes", m->total_bytes, "\""}};
+    const char *sep = "";
+    int rc = buf_str(out, "\"metrics\":{");
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0] && rc == 0; i++) {
+        if (fields[i].value == 0)
+            continue;
+        rc = buf_printf(out, "%s\"%s\":%s%llu%s", sep, fields[i].name, fields[i].quote,
+                        (unsigned long long)fields[i].value, fields[i].quote);
+        sep = ",";
+    }
+    return rc < 0 ? rc : buf_str(out, "}");
+}
+
+static int answer_series(struct metrics_query *m, struct answer *out, struct err *err)
+{
+    struct traceql_series *series;
+    uint32_t count, max = m->params.series_max;
+    int rc = traceql_metrics_finish(m->merged, m->arena, &series, &count, err);
+    if (rc < 0)
+        return rc;
+    bool partial = max && count > max;
+    rc = buf_str(&out->body, "{");
+    /* An instant answer leaves an empty list out, as Tempo does. */
+    if (rc == 0 && (count || !m->params.instant)) {
+        rc = buf_str(&out->body, "\"series\":");
+        rc = rc < 0 ? rc
+                    : metrics_json(series, partial ? max : count, &m->params, &out->body);
+        rc = rc < 0 ? rc : buf_str(&out->body, ",");
+    }
+    rc = rc < 0 ? rc : answer_stats(m, &out->body);
+    if (rc == 0 && partial)
+        rc = buf_printf(&out->body,
+                        ",\"status\":\"PARTIAL\",\"message\":\"Response exceeds maximum series "
+                        "limit of %u, a partial response is returned. Warning: the accuracy of "
+                        "each individual value is not guaranteed.\"",
+                        max);
+    rc = rc < 0 ? rc : buf_str(&out->body, "}");
+    return rc < 0 ? err_set(err, rc, "the answer does not fit") : 0;
+}
+
+/* ---- the request ---- */
+
+/* with(exemplars=n), with(exemplars=false). */
+static void apply_hints(struct metrics_query *m)
+{
+    const struct traceql_value *v = traceql_query_hint(m->metrics.query, "exemplars");
+    uint32_t max = m->params.exemplars_max;
+    if (v && v->type == TRACEQL_INT)
+        m->metrics.exemplars = v->i64 < 0 ? 0 : v->i64 > max ? max : (uint32_t)v->i64;
+    if (v && v->type == TRACEQL_BOOL)
+        m->metrics.exemplars = v->b ? m->metrics.exemplars : 0;
+}
+
+static int parse(struct metrics_query *m, struct err *err)
+{
+    struct traceql_query *parsed;
+    int rc = metrics_params(m->q, m->params.instant, &m->params, err);
+    if (rc < 0)
+        return rc;
+    rc = traceql_parse(m->params.text, m->q->arena, &parsed, err);
+    if (rc < 0)
+        return err_wrap(err, "compiling query");
+    if (!traceql_query_is_metrics(parsed))
+        return err_set(err, ERR_INVALID, "not a metrics query");
+    m->metrics = (struct query_metrics){
+        .query = parsed, .grid = m->params.grid, .exemplars = m->params.exemplars};
+    apply_hints(m);
+    return 0;
+}
+
+int metrics_api(struct query *q, bool instant, struct answer *out, struct err *err)
+{
+    struct metrics_query m = {.q = q, .params = {.instant = instant}};
+    struct catalog_view view = {0};
+    int rc = parse(&m, err);
+    if (rc < 0) {
+        out->status = 400;
+        return rc;
+    }
+    if (!(m.arena = arena_new(LIMIT_QUERY_BYTES)))
+        return err_set(err, ERR_NOMEM, "no memory for a query");
+    rc = traceql_metrics_new(m.metrics.query, &m.metrics.grid, m.metrics.exemplars, m.arena,
+                             &m.merged, err);
+    if (rc == 0)
+        rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena,
+                          &view, err);
+    if (rc == 0)
+        rc = plan(&m, &view, err);
+    if (rc == 0)
+        rc = run(&m, err);
+    if (rc == ERR_UNSUPPORTED)
+        out->status = 400; /* the query's construct, not the server's state */
+    if (rc == 0)
+        rc = answer_series(&m, out, err);
+    catalog_view_release(&view);
+    arena_free(m.arena);
+    return rc;
+}

@@ -1,0 +1,30 @@
+/* Questions about tags: what they ask (tags_query.h), how they are run (tags_api.c), what limits
+ * them (tags_collect.h) and what they get (tags_json.c). Private to the room. */
+#ifndef FRONTEND_TAGS_PRIV_H
+#define FRONTEND_TAGS_PRIV_H
+
+#include "frontend/frontend_priv.h"
+#include "frontend/tags_collect.h"
+#include "frontend/tags_query.h"
+
+/* What an answer tells of its making. */
+struct tags_metrics {
+    uint64_t inspected_bytes, total_block_bytes;
+    uint32_t total_jobs, completed_jobs, total_blocks;
+    const char *truncated; /* only when asked for, or NULL */
+};
+
+/* Each writes the whole body. Tags are in the order of query_tag_cmp. */
+int tags_json_names(const struct tag_set *set, const struct tags_metrics *m, struct buf *out);
+/* By level, with the intrinsics as a level of their own when they are asked for. */
+int tags_json_scopes(const struct tag_set *set, bool intrinsics, const struct tags_metrics *m,
+                     struct buf *out);
+/* As texts, or with types. */
+int tags_json_values(const struct tag_set *set, bool typed, const struct tags_metrics *m,
+                     struct buf *out);
+
+/* The names of the intrinsics, in bytewise order. */
+extern const char *const tags_intrinsics[];
+extern const size_t tags_intrinsic_count;
+
+#endif

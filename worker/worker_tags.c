@@ -1,0 +1,539 @@
+/* Names of attributes, and values of one, in a block or in the live columns.
+ *
+ * Without a filter that is mostly a matter of dictionaries. With one, the query is evaluated as in a
+ * search and only what belongs to the spans that match is collected; but an attribute with a column
+ * of its own is named whenever the column holds anything, as Tempo does. */
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "query/tag_set.h"
+#include "worker/attr_walk.h"
+#include "worker/dictionary.h"
+#include "worker/worker_limits.h"
+#include "worker/worker_priv.h"
+
+/* Which elements belong to spans that match. */
+struct marks {
+    uint8_t *traces, *resources, *scopes, *spans;
+    /* Names of all levels under a filter: events and links are seen in pairs, the first event of a
+     * span with its first link and so on. Tempo joins the two lists so, and its answers are kept.
+     * Per span how many pairs there are; NULL: all events and links are seen. */
+    uint32_t *pairs;
+};
+
+struct tags_job {
+    struct worker *worker;
+    const struct query_tags *tags;
+    struct traceql_eval *eval; /* of the filter */
+    struct tag_set set;
+    uint64_t bytes_max, text_bytes;
+    uint64_t inspected;
+    bool full;
+    /* of the row group */
+    struct scan *scan;
+    struct marks marks;
+    enum traceql_level level; /* of the column that is walked */
+};
+
+/* ---- collecting ---- */
+
+static int add(struct tags_job *job, enum traceql_level level, struct traceql_value v,
+               struct err *err)
+{
+    struct query_tag tag = {.level = job->tags->names ? (uint8_t)level : 0, .value = v};
+    if (job->full)
+        return 0;
+    uint64_t bytes = v.type == TRACEQL_STRING ? v.str.len : 1;
+    if (tag_set_has(&job->set, &tag))
+        return 0;
+    if (job->text_bytes + bytes > job->bytes_max) {
+        job->full = true;
+        return 0;
+    }
+    job->text_bytes += bytes;
+    return tag_set_add(&job->set, &tag, NULL, err);
+}
+
+static int add_text(struct tags_job *job, enum traceql_level level, struct slice text,
+                    struct err *err)
+{
+    return add(job, level, (struct traceql_value){.type = TRACEQL_STRING, .str = text}, err);
+}
+
+/* Under a filter some numbers are words. */
+static enum traceql_type int_type(const struct query_tags *t)
+{
+    if (!t->filter)
+        return TRACEQL_INT;
+    switch (t->intrinsic) {
+    case TRACEQL_SPAN_STATUS:
+        return TRACEQL_STATUS;
+    case TRACEQL_SPAN_KIND:
+        return TRACEQL_KIND;
+    case TRACEQL_SPAN_DURATION:
+    case TRACEQL_TRACE_DURATION:
+    case TRACEQL_EVENT_TIME:
+        return TRACEQL_DURATION;
+    default:
+        return TRACEQL_INT;
+    }
+}
+
+static int add_value(struct tags_job *job, const struct column *c, uint32_t i, struct err *err)
+{
+    struct traceql_value v = {.type = TRACEQL_NIL};
+    switch (c->type) {
+    case COLUMN_BOOL:
+        v.type = TRACEQL_BOOL;
+        v.b = c->v.b[i];
+        break;
+    case COLUMN_I32:
+        v.type = int_type(job->tags);
+        v.i64 = c->v.i32[i];
+        break;
+    case COLUMN_I64:
+        v.type = int_type(job->tags);
+        v.i64 = c->v.i64[i];
+        break;
+    case COLUMN_F64:
+        v.type = TRACEQL_FLOAT;
+        v.f64 = c->v.f64[i];
+        break;
+    case COLUMN_BYTES:
+        v.type = TRACEQL_STRING;
+        v.str = column_bytes(c, i);
+        break;
+    }
+    return add(job, TRACEQL_LEVEL_TRACE, v, err);
+}
+
+/* ---- the filter ---- */
+
+/* For walks: whether the element at hand belongs to a span that matches. */
+static bool wanted(void *ctx, const struct walk *w)
+{
+    struct tags_job *job = ctx;
+    const struct marks *m = &job->marks;
+    struct scan *s = job->scan;
+    switch (job->level) {
+    case TRACEQL_LEVEL_TRACE:
+        return w->traces && w->traces <= s->traces && m->traces[w->traces - 1];
+    case TRACEQL_LEVEL_RESOURCE:
+        return w->resources && w->resources <= s->resources && m->resources[w->resources - 1];
+    case TRACEQL_LEVEL_SCOPE:
+        return w->scopes && w->scopes <= s->scopes && m->scopes[w->scopes - 1];
+    case TRACEQL_LEVEL_SPAN:
+        return w->spans && w->spans <= s->spans && m->spans[w->spans - 1];
+    default:
+        return w->spans && w->spans <= s->spans && m->spans[w->spans - 1] && w->children &&
+               (!m->pairs || w->children <= m->pairs[w->spans - 1]);
+    }
+}
+
+static int mark(struct tags_job *job, const struct traceql_result *r, struct err *err)
+{
+    struct scan *s = job->scan;
+    struct marks *m = &job->marks;
+    *m = (struct marks){.traces = arena_zalloc(s->arena, s->traces),
+                        .resources = arena_zalloc(s->arena, s->resources),
+                        .scopes = arena_zalloc(s->arena, s->scopes),
+                        .spans = arena_zalloc(s->arena, s->spans)};
+    if (!m->traces || !m->resources || !m->scopes || !m->spans)
+        return arena_err(s->arena, err, "a row group");
+    for (uint32_t i = 0; i < r->span_count; i++) {
+        uint32_t span = r->spans[i];
+        m->spans[span] = 1;
+        m->scopes[s->span_scope[span]] = 1;
+        m->resources[s->span_resource[span]] = 1;
+        m->traces[s->span_trace[span]] = 1;
+    }
+    return 0;
+}
+
+/* Per span how many events or links it has, by the list's key column. */
+static uint32_t *children(struct scan *s, int key_leaf)
+{
+    const struct column *c = scan_column(s, key_leaf);
+    uint32_t *count = arena_zalloc(s->arena, (size_t)s->spans * sizeof *count);
+    struct walk w = {0};
+    for (uint32_t i = 0; count && i < c->entries; i++) {
+        walk_step(&w, c, i);
+        if (w.spans && w.spans <= s->spans)
+            count[w.spans - 1] = w.children;
+    }
+    return count;
+}
+
+static int mark_pairs(struct tags_job *job, struct err *err)
+{
+    struct scan *s = job->scan;
+    uint32_t *events = children(s, BLOCK_EVENT_ATTRS + BLOCK_ATTR_KEY);
+    uint32_t *links = children(s, BLOCK_LINK_ATTRS + BLOCK_ATTR_KEY);
+    if (!events || !links)
+        return arena_err(s->arena, err, "a row group");
+    for (uint32_t i = 0; i < s->spans; i++)
+        events[i] = events[i] < links[i] ? events[i] : links[i];
+    job->marks.pairs = events;
+    return 0;
+}
+
+/* ---- names ---- */
+
+/* Whether the column has any value: the footer mostly knows. */
+static int has_values(struct scan *s, int leaf, bool *out, struct err *err)
+{
+    if (!s->ready && !s->have[leaf]) {
+        const struct parquet_chunk *c =
+            &s->footer->file->row_groups[s->row_group].chunks[s->footer->leaf_of[leaf]];
+        if (c->null_count >= 0) {
+            *out = c->num_values > c->null_count;
+            return 0;
+        }
+    }
+    int rc = scan_need(s, &leaf, 1, err);
+    *out = rc == 0 && scan_column(s, leaf)->values > 0;
+    return rc;
+}
+
+static int own_names(struct tags_job *job, struct err *err)
+{
+    struct own_column *own;
+    size_t count;
+    int rc = own_columns(job->scan, &own, &count, err);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        bool some = false;
+        if (!(job->tags->levels & 1u << own[i].level))
+            continue;
+        rc = has_values(job->scan, own[i].leaf, &some, err);
+        if (rc == 0 && some)
+            rc = add_text(job, own[i].level, own[i].name, err);
+    }
+    return rc;
+}
+
+static int add_texts(struct tags_job *job, enum traceql_level level, const struct column *c,
+                     struct err *err)
+{
+    const struct slice *texts = c->has_dict ? c->dict : c->v.bytes;
+    uint32_t count = c->has_dict ? c->dict_count : c->values;
+    int rc = 0;
+    for (uint32_t i = 0; i < count && rc == 0 && !job->full; i++)
+        rc = add_text(job, level, texts[i], err);
+    return rc;
+}
+
+/* The keys of elements that belong to spans that match. */
+static int add_keys(struct tags_job *job, enum traceql_level level, const struct column *key,
+                    struct err *err)
+{
+    struct walk w = {0};
+    uint32_t value = 0;
+    int rc = 0;
+    uint8_t *seen = arena_zalloc(job->scan->arena, key->has_dict ? key->dict_count : 0);
+    if (!seen)
+        return arena_err(job->scan->arena, err, "a row group");
+    job->level = level;
+    for (uint32_t i = 0; i < key->entries && rc == 0 && !job->full; i++) {
+        walk_step(&w, key, i);
+        if (key->def[i] != key->def_max)
+            continue;
+        uint32_t v = value++;
+        if (!wanted(job, &w) || (key->has_dict && seen[key->v.idx[v]]))
+            continue;
+        if (key->has_dict)
+            seen[key->v.idx[v]] = 1;
+        rc = add_text(job, level, column_bytes(key, v), err);
+    }
+    return rc;
+}
+
+static const enum traceql_level name_levels[] = {TRACEQL_LEVEL_RESOURCE, TRACEQL_LEVEL_SCOPE,
+                                                 TRACEQL_LEVEL_SPAN, TRACEQL_LEVEL_EVENT,
+                                                 TRACEQL_LEVEL_LINK};
+enum { NAME_LEVELS = sizeof name_levels / sizeof name_levels[0] };
+
+static int names_batch(struct tags_job *job, const struct traceql_result *matched, struct err *err)
+{
+    struct scan *s = job->scan;
+    enum traceql_level levels[NAME_LEVELS];
+    int leaves[NAME_LEVELS];
+    struct column keys[NAME_LEVELS] = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < NAME_LEVELS; i++) {
+        if (!(job->tags->levels & 1u << name_levels[i]))
+            continue;
+        levels[n] = name_levels[i];
+        leaves[n++] = attr_first_leaf(name_levels[i]) + BLOCK_ATTR_KEY;
+    }
+    int rc = own_names(job, err);
+    if (rc < 0 || (matched && matched->span_count == 0))
+        return rc;
+    rc = matched ? scan_need(s, leaves, n, err) : scan_dictionaries(s, leaves, n, keys, err);
+    if (rc == 0 && matched && n == NAME_LEVELS)
+        rc = mark_pairs(job, err);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = matched ? add_keys(job, levels[i], scan_column(s, leaves[i]), err)
+                     : add_texts(job, levels[i], &keys[i], err);
+    return rc;
+}
+
+/* ---- values ---- */
+
+static int intrinsic_leaf(const struct scan *s, enum traceql_intrinsic i, enum traceql_level *level)
+{
+    static const struct {
+        int leaf;
+        enum traceql_level level;
+    } of[TRACEQL_INTRINSICS] = {
+        [TRACEQL_SPAN_DURATION] = {BLOCK_SPAN_DURATION, TRACEQL_LEVEL_SPAN},
+        [TRACEQL_SPAN_NAME] = {BLOCK_SPAN_NAME, TRACEQL_LEVEL_SPAN},
+        [TRACEQL_SPAN_STATUS] = {BLOCK_SPAN_STATUS_CODE, TRACEQL_LEVEL_SPAN},
+        [TRACEQL_SPAN_STATUS_MESSAGE] = {BLOCK_SPAN_STATUS_MESSAGE, TRACEQL_LEVEL_SPAN},
+        [TRACEQL_SPAN_KIND] = {BLOCK_SPAN_KIND, TRACEQL_LEVEL_SPAN},
+        [TRACEQL_NESTED_SET_LEFT] = {BLOCK_SPAN_NESTED_LEFT, TRACEQL_LEVEL_SPAN},
+        [TRACEQL_NESTED_SET_RIGHT] = {BLOCK_SPAN_NESTED_RIGHT, TRACEQL_LEVEL_SPAN},
+        [TRACEQL_NESTED_SET_PARENT] = {BLOCK_SPAN_PARENT_ID, TRACEQL_LEVEL_SPAN},
+        [TRACEQL_TRACE_DURATION] = {BLOCK_TRACE_DURATION, TRACEQL_LEVEL_TRACE},
+        [TRACEQL_TRACE_ROOT_NAME] = {BLOCK_ROOT_NAME, TRACEQL_LEVEL_TRACE},
+        [TRACEQL_TRACE_ROOT_SERVICE] = {BLOCK_ROOT_SERVICE, TRACEQL_LEVEL_TRACE},
+        [TRACEQL_EVENT_NAME] = {BLOCK_EVENT_NAME, TRACEQL_LEVEL_EVENT},
+        [TRACEQL_EVENT_TIME] = {BLOCK_EVENT_TIME, TRACEQL_LEVEL_EVENT},
+        [TRACEQL_SCOPE_NAME] = {BLOCK_SCOPE_NAME, TRACEQL_LEVEL_SCOPE},
+        [TRACEQL_SCOPE_VERSION] = {BLOCK_SCOPE_VERSION, TRACEQL_LEVEL_SCOPE},
+    };
+    int leaf = of[i].leaf; /* ids have no list of values; leaf 0 is one itself */
+    *level = of[i].level;
+    return leaf && scan_has(s, leaf) ? leaf : -1;
+}
+
+/* All values of a column, or those of the elements that are wanted. */
+static int column_values(struct tags_job *job, int leaf, enum traceql_level level, bool filtered,
+                         struct err *err)
+{
+    struct scan *s = job->scan;
+    struct column c = {0};
+    int rc = filtered ? scan_need(s, &leaf, 1, err) : scan_dictionaries(s, &leaf, 1, &c, err);
+    if (rc < 0)
+        return rc;
+    if (!filtered && c.type == COLUMN_BYTES)
+        return add_texts(job, TRACEQL_LEVEL_TRACE, &c, err);
+    if (filtered)
+        c = *scan_column(s, leaf);
+    uint8_t *seen = arena_zalloc(s->arena, c.has_dict ? c.dict_count : 0);
+    if (!seen)
+        return arena_err(s->arena, err, "a row group");
+    struct walk w = {0};
+    job->level = level;
+    for (uint32_t i = 0, value = 0; i < c.entries && rc == 0 && !job->full; i++) {
+        walk_step(&w, &c, i);
+        if (c.def && c.def[i] != c.def_max)
+            continue;
+        uint32_t v = value++;
+        if ((filtered && !wanted(job, &w)) || (c.has_dict && seen[c.v.idx[v]]))
+            continue;
+        if (c.has_dict)
+            seen[c.v.idx[v]] = 1;
+        rc = add_value(job, &c, v, err);
+    }
+    return rc;
+}
+
+struct list_values {
+    struct tags_job *job;
+    uint8_t *seen; /* per entry of the column's dictionary */
+    struct err *err;
+};
+
+static int list_value(void *ctx, const struct column *c, uint32_t value, uint32_t hit)
+{
+    struct list_values *l = ctx;
+    (void)hit;
+    if (c->has_dict) {
+        if (l->seen[c->v.idx[value]])
+            return 0;
+        l->seen[c->v.idx[value]] = 1;
+    }
+    return add_value(l->job, c, value, l->err);
+}
+
+static bool has_text(const struct column *c, struct slice text)
+{
+    const struct slice *texts = c->has_dict ? c->dict : c->v.bytes;
+    uint32_t count = c->has_dict ? c->dict_count : c->values;
+    for (uint32_t i = 0; i < count; i++) {
+        if (slice_eq(texts[i], text))
+            return true;
+    }
+    return false;
+}
+
+/* From the attribute list of a level. */
+static int list_attr(struct tags_job *job, enum traceql_level level, bool filtered, struct err *err)
+{
+    static const int which[] = {BLOCK_ATTR_STRING, BLOCK_ATTR_INT, BLOCK_ATTR_DOUBLE,
+                                BLOCK_ATTR_BOOL};
+    enum { WHICH = sizeof which / sizeof which[0] };
+    struct scan *s = job->scan;
+    int leaves[WHICH + 1] = {attr_first_leaf(level) + BLOCK_ATTR_KEY};
+    struct column key = {0};
+    int rc = scan_dictionaries(s, leaves, 1, &key, err);
+    if (rc < 0 || !has_text(&key, job->tags->name))
+        return rc;
+    for (size_t i = 0; i < WHICH; i++)
+        leaves[i + 1] = attr_first_leaf(level) + which[i];
+    struct attr_hits hits;
+    job->level = level;
+    rc = scan_need(s, leaves, WHICH + 1, err);
+    if (rc == 0)
+        rc = attr_find(s, level, job->tags->name, filtered ? wanted : NULL, job, &hits, err);
+    for (size_t i = 0; i < WHICH && rc == 0 && hits.count && !job->full; i++) {
+        const struct column *c = scan_column(s, leaves[i + 1]);
+        struct list_values l = {job, arena_zalloc(s->arena, c->has_dict ? c->dict_count : 0), err};
+        if (!l.seen)
+            return arena_err(s->arena, err, "a row group");
+        rc = attr_values(s, level, which[i], &hits, list_value, &l);
+    }
+    return rc;
+}
+
+static int values_batch(struct tags_job *job, const struct traceql_result *matched, struct err *err)
+{
+    const struct query_tags *t = job->tags;
+    struct scan *s = job->scan;
+    if (matched && matched->span_count == 0)
+        return 0;
+    if (t->intrinsic != TRACEQL_ATTRIBUTE) {
+        enum traceql_level level;
+        int leaf = intrinsic_leaf(s, t->intrinsic, &level);
+        return leaf < 0 ? 0 : column_values(job, leaf, level, matched != NULL, err);
+    }
+    struct own_column *own;
+    size_t count;
+    int rc = own_columns(s, &own, &count, err);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if ((t->levels & 1u << own[i].level) && slice_eq(own[i].name, t->name))
+            rc = column_values(job, own[i].leaf, own[i].level, matched != NULL, err);
+    }
+    for (size_t i = 0; rc == 0 && i < NAME_LEVELS; i++) {
+        if (t->levels & 1u << name_levels[i])
+            rc = list_attr(job, name_levels[i], matched != NULL, err);
+    }
+    return rc;
+}
+
+/* ---- the job ---- */
+
+static int tags_batch(struct tags_job *job, struct scan *s, struct err *err)
+{
+    struct traceql_batch batch;
+    struct traceql_result result, *matched = NULL;
+    job->scan = s;
+    if (job->eval) {
+        matched = &result;
+        int rc = scan_batch(s, job->tags->filter, &batch, err);
+        if (rc == 0)
+            rc = traceql_eval_batch(job->eval, &batch, s->arena, &result, err);
+        if (rc == 0)
+            rc = mark(job, &result, err);
+        if (rc < 0)
+            return rc;
+    }
+    return job->tags->names ? names_batch(job, matched, err) : values_batch(job, matched, err);
+}
+
+static int tags_block(struct tags_job *job, struct catalog_block *block, uint64_t deadline_mono_ns,
+                      struct scan *s, struct arena *a, struct err *err)
+{
+    struct worker *w = job->worker;
+    struct footer *footer;
+    int rc = footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer,
+                              err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; rc == 0 && i < footer->file->row_group_count && !job->full; i++) {
+        if (clock_mono_ns(w->opts.clock) > deadline_mono_ns) {
+            rc = err_set(err, ERR_TIMEOUT, "the query's time is up");
+            break;
+        }
+        *s = (struct scan){.store = w->opts.store,
+                           .meta = &block->meta,
+                           .footer = footer,
+                           .row_group = i,
+                           .deadline_mono_ns = deadline_mono_ns,
+                           .arena = a};
+        rc = tags_batch(job, s, err);
+        job->inspected += s->fetched_bytes;
+        counter_add(w->row_groups, 1);
+        if (rc < 0 && err)
+            err_wrap(err, "row group %u", i);
+        arena_reset(a);
+    }
+    footer_cache_put(w->footers, footer);
+    return rc;
+}
+
+static int tags_live(struct tags_job *job, const struct query_source *source,
+                     uint64_t deadline_mono_ns, struct scan *s, struct arena *a, struct err *err)
+{
+    struct live *live;
+    int rc = live_cache_get(job->worker->live, source->tenant, source->view, deadline_mono_ns,
+                            &live, err);
+    if (rc < 0 || !live)
+        return rc;
+    *s = (struct scan){.ready = live_columns(live),
+                       .deadline_mono_ns = deadline_mono_ns,
+                       .arena = a};
+    rc = tags_batch(job, s, err);
+    job->inspected += live_bytes(live);
+    live_release(live);
+    return rc;
+}
+
+static int take_result(struct tags_job *job, struct arena *a, struct query_tags_result *out,
+                       struct err *err)
+{
+    tag_set_sort(&job->set);
+    out->tags = arena_array(a, struct query_tag, job->set.tags.count);
+    if (!out->tags)
+        return arena_err(a, err, "tags");
+    if (job->set.tags.count)
+        memcpy(out->tags, job->set.tags.at, job->set.tags.count * sizeof *out->tags);
+    out->count = job->set.tags.count;
+    out->truncated = job->full;
+    return 0;
+}
+
+int worker_tags(void *self, const struct query_source *source, const struct query_tags *tags,
+                uint64_t deadline_mono_ns, struct arena *a, struct query_tags_result *out,
+                struct err *err)
+{
+    struct worker *w = self;
+    struct tags_job job = {.worker = w,
+                           .tags = tags,
+                           .bytes_max = tags->bytes_max && tags->bytes_max < LIMIT_TAG_BYTES
+                                            ? tags->bytes_max
+                                            : LIMIT_TAG_BYTES};
+    struct scan *s = calloc(1, sizeof *s);
+    struct arena *scratch = arena_new(LIMIT_SCAN_BYTES);
+    int rc = s && scratch ? 0 : err_set(err, ERR_NOMEM, "no memory for a scan");
+    *out = (struct query_tags_result){0};
+    tag_set_init(&job.set, a);
+    if (rc == 0 && tags->filter)
+        rc = traceql_eval_new(tags->filter, a, &job.eval, err);
+    if (rc == 0)
+        rc = source->block ? tags_block(&job, source->block, deadline_mono_ns, s, scratch, err)
+                           : tags_live(&job, source, deadline_mono_ns, s, scratch, err);
+    if (rc == 0)
+        rc = take_result(&job, a, out, err);
+    out->inspected_bytes = job.inspected;
+    counter_add(w->bytes, job.inspected);
+    tag_set_clear(&job.set);
+    arena_free(scratch);
+    free(s);
+    if (rc < 0 && source->block && err && rc != ERR_INVALID && rc != ERR_UNSUPPORTED) {
+        char uuid[37];
+        uuid_format(source->block->meta.id, uuid);
+        err_wrap(err, "block %s", uuid);
+    }
+    return rc;
+}
