@@ -164,7 +164,7 @@ int app_start(int argc, char **argv, const struct app_opts *opts, struct app **o
     app->clock = &clock_system;
     priv->opts = *opts;
     priv->start_mono_ns = clock_mono_ns(app->clock);
-    priv->signal_fd = priv->stop_fd = -1;
+    priv->signal_fd = priv->stop_fd = priv->ended_fd = -1;
     pthread_mutex_init(&priv->probe.mu, NULL);
     int rc = app_config_load(argc, argv, environment, NULL, &app->cfg, &priv->config, &err);
     bool done;
@@ -197,6 +197,7 @@ void app_free(struct app *app)
     objstore_free(app->store);
     metrics_free(app->metrics);
     app_process_free(app->priv->process);
+    app_watchdog_end(app);
     app_signals_close(app);
     config_free(app->priv->config);
     pthread_mutex_destroy(&app->priv->probe.mu);

@@ -31,6 +31,9 @@ struct app_priv {
     uint64_t start_mono_ns;
     int signal_fd; /* SIGTERM, SIGINT */
     int stop_fd;   /* app_stop */
+    int ended_fd;  /* for the watchdog of a drain: the process has come to its end */
+    bool watched;
+    pthread_t watchdog;
 
     /* Set before app_http, read-only afterwards. */
     net_handler_fn *api;
@@ -71,6 +74,7 @@ void app_process_free(struct app_process *p);
 
 /* Opens the descriptors that app_run waits for. */
 int app_signals_open(struct app *app, struct err *err);
+void app_watchdog_end(struct app *app); /* after app_drain */
 void app_signals_close(struct app *app);
 
 /* Starts to ask the store, and stops asking. */

@@ -1,7 +1,9 @@
 /* Waiting for the end, and the orderly way there. Signals arrive by descriptor, so nothing runs in
  * a signal handler and no flag is shared with one. */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -12,6 +14,8 @@
 
 /* How often a drain looks for a second signal. */
 #define DRAIN_STEP_NS (50 * NS_PER_MS)
+/* For the roles' own end after the requests'. */
+#define STOP_GRACE_MS 5000
 
 int app_signals_open(struct app *app, struct err *err)
 {
@@ -26,7 +30,8 @@ int app_signals_open(struct app *app, struct err *err)
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of the write, not our end */
     app->priv->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     app->priv->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (app->priv->signal_fd < 0 || app->priv->stop_fd < 0)
+    app->priv->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (app->priv->signal_fd < 0 || app->priv->stop_fd < 0 || app->priv->ended_fd < 0)
         return err_set(err, ERR_IO, "cannot wait for signals: %m");
     return 0;
 }
@@ -37,6 +42,8 @@ void app_signals_close(struct app *app)
         close(app->priv->signal_fd);
     if (app->priv->stop_fd >= 0)
         close(app->priv->stop_fd);
+    if (app->priv->ended_fd >= 0)
+        close(app->priv->ended_fd);
 }
 
 /* The signal that has come, 0 when none has. */
@@ -99,9 +106,51 @@ static void wait_for_requests(struct app *app)
     }
 }
 
+/* Past the time for an orderly end the process goes all the same: what was acknowledged is stored,
+ * and a store that does not answer must not hold a rolling restart. */
+static void *watchdog(void *arg)
+{
+    const struct app *app = arg;
+    int64_t ms = (app->cfg.shutdown_delay_ns + app->cfg.server.graceful_shutdown_timeout_ns) /
+                     (int64_t)NS_PER_MS +
+                 STOP_GRACE_MS;
+    struct pollfd fd = {.fd = app->priv->ended_fd, .events = POLLIN};
+    int n;
+    do
+        n = poll(&fd, 1, ms < INT_MAX ? (int)ms : INT_MAX);
+    while (n < 0 && errno == EINTR);
+    if (n == 0) {
+        LOG_ERROR(app->log, "not stopped in time: leaving without waiting any longer",
+                  KV_I64("after_ms", ms));
+        _exit(1);
+    }
+    return NULL;
+}
+
+static void start_watchdog(struct app *app)
+{
+    struct app_priv *p = app->priv;
+    if (p->watched)
+        return;
+    p->watched = pthread_create(&p->watchdog, NULL, watchdog, app) == 0;
+}
+
+void app_watchdog_end(struct app *app)
+{
+    struct app_priv *p = app->priv;
+    if (!p->watched)
+        return;
+    uint64_t one = 1;
+    ssize_t n = write(p->ended_fd, &one, sizeof one);
+    (void)n;
+    pthread_join(p->watchdog, NULL);
+    p->watched = false;
+}
+
 void app_drain(struct app *app)
 {
     struct app_priv *p = app->priv;
+    start_watchdog(app);
     atomic_store(&p->stopping, true);
     bool hurry =
         app->cfg.shutdown_delay_ns > 0 && wait_or_signal(app, (uint64_t)app->cfg.shutdown_delay_ns);

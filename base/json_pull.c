@@ -212,7 +212,7 @@ static ptrdiff_t unescape(struct slice raw, uint8_t *out)
 static int string_value(struct json_pull *j, struct slice *out)
 {
     struct slice raw;
-    bool escapes;
+    bool escapes = false;
     int rc = string_raw(j, &raw, &escapes);
     if (rc < 0)
         return rc;
@@ -481,7 +481,7 @@ int json_skip(struct json_pull *j)
     case JSON_NUMBER:
         return number_text(j, &text);
     case JSON_STRING:
-        return string_raw(j, &text, &ignored);
+        return string_value(j, &text); /* its escapes are checked as well */
     case JSON_ARRAY:
         while ((rc = json_array_next(j, &it)) == 0 && (rc = json_skip(j)) == 0)
             ;

@@ -285,6 +285,7 @@ static void *catalog_thread(void *arg)
     pthread_mutex_lock(&c->shared.mu);
     while (!c->shared.stop) {
         c->shared.poll_now = false;
+        uint64_t number = ++c->shared.polls_begun;
         pthread_mutex_unlock(&c->shared.mu);
         uint64_t start = clock_mono_ns(c->opts.clock);
         bool full = start >= full_at;
@@ -299,10 +300,12 @@ static void *catalog_thread(void *arg)
             full_at = start + c->opts.block_poll_ns;
         }
         pthread_mutex_lock(&c->shared.mu);
-        if (rc == 0)
+        if (rc == 0) {
             c->shared.loaded = true;
-        else
+            c->shared.polls_done = number;
+        } else {
             c->shared.load_err = err;
+        }
         pthread_cond_broadcast(&c->shared.changed);
         /* A first listing that failed is tried again soon. */
         uint64_t pause = c->shared.loaded ? c->opts.segment_poll_ns : NS_PER_S;
@@ -388,6 +391,25 @@ int catalog_wait(struct catalog *c, uint64_t deadline_mono_ns, struct err *err)
 {
     pthread_mutex_lock(&c->shared.mu);
     int rc = wait_loaded_locked(c, deadline_mono_ns, err);
+    pthread_mutex_unlock(&c->shared.mu);
+    return rc;
+}
+
+int catalog_refresh(struct catalog *c, uint64_t deadline_mono_ns, struct err *err)
+{
+    int rc = 0;
+    pthread_mutex_lock(&c->shared.mu);
+    uint64_t wanted = c->shared.polls_begun + 1;
+    c->shared.poll_now = true;
+    pthread_cond_broadcast(&c->shared.changed);
+    while (rc == 0 && c->shared.polls_done < wanted) {
+        if (c->shared.stop)
+            rc = err_set(err, ERR_UNAVAILABLE, "stopping");
+        else if (clock_mono_ns(c->opts.clock) >= deadline_mono_ns)
+            rc = err_set(err, ERR_TIMEOUT, "the store was not listed in time");
+        else
+            wait_until_locked(c, deadline_mono_ns);
+    }
     pthread_mutex_unlock(&c->shared.mu);
     return rc;
 }

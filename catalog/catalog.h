@@ -72,6 +72,9 @@ void catalog_free(struct catalog *c); /* NULL is fine */
 /* Waits until the first listing is done. ERR_TIMEOUT, or the error of the listing. */
 int catalog_wait(struct catalog *c, uint64_t deadline_mono_ns, struct err *err);
 
+/* Looks at the store, and waits until a listing begun after this call is done. */
+int catalog_refresh(struct catalog *c, uint64_t deadline_mono_ns, struct err *err);
+
 /* Name for a new segment of this process. */
 int catalog_segment_name(struct catalog *c, struct buf *out);
 /* A segment that this process has stored: visible from now on. Takes over arena and raw (also on

@@ -58,6 +58,7 @@ struct catalog {
         pthread_cond_t changed; /* loaded, stop */
         bool stop;
         bool poll_now;
+        uint64_t polls_begun, polls_done; /* numbers of the latest begun, and of the latest good */
         bool loaded;
         struct err load_err;
         uint64_t seq; /* of the next segment name */

@@ -126,6 +126,29 @@ static void reply(struct query *q, int rc, struct answer *a, const struct err *e
     app_reply(q->frontend->opts.app, q->req, &r, true);
 }
 
+/* What a view names may be gone when it comes to be read: the segments have become a block. A new
+ * view has what came instead; of the work of another process it knows after a look at the store. */
+static int dispatch_current(struct query *q, struct answer *a, struct err *err)
+{
+    struct app *app = q->frontend->opts.app;
+    struct slice path = app_api_path(app, q->req);
+    for (int tries = 0;; tries++) {
+        int rc = dispatch(q, path, a, err);
+        if (rc != ERR_NOTFOUND)
+            return rc;
+        if (tries == LIMIT_STALE_VIEWS) /* not 404: that says that there is no such trace */
+            return err->code = ERR_UNAVAILABLE;
+        if (tries > 0) {
+            rc = catalog_refresh(q->frontend->opts.catalog, q->deadline_mono_ns, err);
+            if (rc < 0)
+                return rc;
+        }
+        buf_reset(&a->body);
+        arena_reset(q->arena);
+        *err = (struct err){0};
+    }
+}
+
 static void run_request(struct pool_task *task)
 {
     struct request_task *t = (struct request_task *)task;
@@ -148,7 +171,7 @@ static void run_request(struct pool_task *task)
     } else if (!(q.arena = arena_new(LIMIT_QUERY_BYTES))) {
         rc = err_set(&err, ERR_NOMEM, "no memory for a query");
     } else {
-        rc = dispatch(&q, app_api_path(app, q.req), &a, &err);
+        rc = dispatch_current(&q, &a, &err);
         if (rc == ERR_TIMEOUT && clock_mono_ns(app->clock) >= q.deadline_mono_ns) {
             a.status = 503;
             snprintf(err.msg, sizeof err.msg,

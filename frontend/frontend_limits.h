@@ -40,4 +40,7 @@
 /* When nothing else bounds a query. */
 #define QUERY_TIMEOUT_S 60
 
+/* Views that turned out to be stale before a query is given up. Hit: 503. */
+#define LIMIT_STALE_VIEWS 3
+
 #endif

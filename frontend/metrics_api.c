@@ -1,43 +1,61 @@
-/* GET /api/metrics/query_range and /api/metrics/query: parameters, jobs in waves over everything
- * that may hold spans of the range, merge, numbers, answer. */
+/* GET /api/metrics/query_range and /api/metrics/query: parameters, jobs over everything that may
+ * hold spans of the range, merge, numbers, answer. The order in which jobs are merged does not
+ * show, so each is merged and given up as soon as it is done: memory holds no more results than
+ * jobs that run at once. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/text.h"
 #include "frontend/metrics_priv.h"
 
-struct metrics_job {
-    struct query_source source;
-    struct arena *arena;
-    struct query_metrics_result result;
-    int rc;
-    struct err err;
-};
-
 struct metrics_query {
     struct query *q;
     struct metrics_params params;
     struct query_metrics metrics;
-    struct metrics_job *jobs;
-    size_t job_count, wave_first, completed_jobs;
-    struct arena *arena; /* of the merged series, which may need more than the request's */
-    struct traceql_metrics *merged;
-    uint64_t inspected_bytes, total_bytes;
+    struct query_source *jobs;
+    size_t job_count, wave_first;
+    uint64_t total_bytes;
     uint32_t total_blocks;
+    struct arena *arena; /* of the merged series, which may need more than the request's */
+
+    pthread_mutex_t mu; /* hold it for what follows, while jobs run */
+    struct traceql_metrics *merged;
+    size_t completed_jobs;
+    uint64_t inspected_bytes;
+    int rc; /* of the first job that failed */
+    struct err err;
 };
 
 /* ---- jobs ---- */
 
+static void take_locked(struct metrics_query *m, int rc, const struct query_metrics_result *r,
+                        struct err *err)
+{
+    if (m->rc < 0)
+        return;
+    if (rc == 0)
+        rc = traceql_metrics_merge(m->merged, r->metrics, err);
+    m->inspected_bytes += r->inspected_bytes;
+    m->completed_jobs += rc == 0;
+    m->rc = rc;
+    if (rc < 0)
+        m->err = *err;
+}
+
 static void run_job(void *ctx, size_t i)
 {
     struct metrics_query *m = ctx;
-    struct metrics_job *j = &m->jobs[m->wave_first + i];
     const struct query_worker *w = &m->q->frontend->opts.worker;
-    j->arena = arena_new(LIMIT_QUERY_BYTES);
-    if (!j->arena)
-        j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
-    else
-        j->rc = w->metrics(w->self, &j->source, &m->metrics, m->q->deadline_mono_ns, j->arena,
-                           &j->result, &j->err);
+    struct query_metrics_result r = {0};
+    struct err err = {0};
+    struct arena *a = arena_new(LIMIT_QUERY_BYTES);
+    int rc = a ? w->metrics(w->self, &m->jobs[m->wave_first + i], &m->metrics,
+                            m->q->deadline_mono_ns, a, &r, &err)
+               : err_set(&err, ERR_NOMEM, "no memory for a job");
+    pthread_mutex_lock(&m->mu);
+    take_locked(m, rc, &r, &err);
+    pthread_mutex_unlock(&m->mu);
+    arena_free(a);
 }
 
 /* Blocks tell their time to the second. */
@@ -60,11 +78,11 @@ static int plan(struct metrics_query *m, const struct catalog_view *view, struct
     if (traceql_query_matches_nothing(m->metrics.query))
         return 0;
     if (view->section_count)
-        m->jobs[m->job_count++].source = (struct query_source){.tenant = q->tenant, .view = view};
+        m->jobs[m->job_count++] = (struct query_source){.tenant = q->tenant, .view = view};
     for (size_t i = 0; i < view->block_count; i++) {
         if (!may_hold(&view->blocks[i]->meta, &m->metrics.grid))
             continue;
-        m->jobs[m->job_count++].source =
+        m->jobs[m->job_count++] =
             (struct query_source){.tenant = q->tenant, .block = view->blocks[i], .view = view};
         m->total_blocks++;
         m->total_bytes += view->blocks[i]->meta.size;
@@ -72,19 +90,7 @@ static int plan(struct metrics_query *m, const struct catalog_view *view, struct
     return 0;
 }
 
-static int take(struct metrics_query *m, struct metrics_job *j, struct err *err)
-{
-    int rc = j->rc;
-    if (rc < 0)
-        *err = j->err;
-    else
-        rc = traceql_metrics_merge(m->merged, j->result.metrics, err);
-    m->inspected_bytes += j->result.inspected_bytes;
-    m->completed_jobs += rc == 0;
-    return rc;
-}
-
-/* All jobs; a wave's results are merged and given up before the next begins. */
+/* In waves, so that a query that has failed reads no more. */
 static int run(struct metrics_query *m, struct err *err)
 {
     int rc = 0;
@@ -93,12 +99,9 @@ static int run(struct metrics_query *m, struct err *err)
         if (n > SEARCH_WAVE_JOBS)
             n = SEARCH_WAVE_JOBS;
         rc = query_fan_out(m->q, n, run_job, m, err);
-        for (size_t i = 0; i < n; i++) {
-            struct metrics_job *j = &m->jobs[m->wave_first + i];
-            if (rc == 0)
-                rc = take(m, j, err);
-            arena_free(j->arena);
-            j->arena = NULL;
+        if (rc == 0 && m->rc < 0) {
+            rc = m->rc;
+            *err = m->err;
         }
         m->wave_first += n;
     }
@@ -142,8 +145,7 @@ static int answer_series(struct metrics_query *m, struct answer *out, struct err
     /* An instant answer leaves an empty list out, as Tempo does. */
     if (rc == 0 && (count || !m->params.instant)) {
         rc = buf_str(&out->body, "\"series\":");
-        rc = rc < 0 ? rc
-                    : metrics_json(series, partial ? max : count, &m->params, &out->body);
+        rc = rc < 0 ? rc : metrics_json(series, partial ? max : count, &m->params, &out->body);
         rc = rc < 0 ? rc : buf_str(&out->body, ",");
     }
     rc = rc < 0 ? rc : answer_stats(m, &out->body);
@@ -198,6 +200,7 @@ int metrics_api(struct query *q, bool instant, struct answer *out, struct err *e
     }
     if (!(m.arena = arena_new(LIMIT_QUERY_BYTES)))
         return err_set(err, ERR_NOMEM, "no memory for a query");
+    pthread_mutex_init(&m.mu, NULL);
     rc = traceql_metrics_new(m.metrics.query, &m.metrics.grid, m.metrics.exemplars, m.arena,
                              &m.merged, err);
     if (rc == 0)
@@ -213,5 +216,6 @@ int metrics_api(struct query *q, bool instant, struct answer *out, struct err *e
         rc = answer_series(&m, out, err);
     catalog_view_release(&view);
     arena_free(m.arena);
+    pthread_mutex_destroy(&m.mu);
     return rc;
 }

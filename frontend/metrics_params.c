@@ -10,8 +10,9 @@
 static int bad(struct err *err, const char *name, struct slice text)
 {
     char shown[128];
-    return err_set(err, ERR_INVALID, "could not parse '%s' parameter: cannot parse \"%s\" to a valid %s",
-                   name, text_escape(text, 60, shown, sizeof shown),
+    return err_set(err, ERR_INVALID,
+                   "could not parse '%s' parameter: cannot parse \"%s\" to a valid %s", name,
+                   text_escape(text, 60, shown, sizeof shown),
                    slice_eq(slice_cstr(name), SLICE("since")) ? "duration" : "timestamp");
 }
 
@@ -44,9 +45,12 @@ bool metrics_parse_since(struct slice text, int64_t *ns)
     static const struct {
         const char *unit;
         int64_t ns;
-    } units[] = {{"y", INT64_C(31536000) * NS}, {"w", INT64_C(604800) * NS},
-                 {"d", INT64_C(86400) * NS},    {"h", INT64_C(3600) * NS},
-                 {"ms", 1000000},               {"m", INT64_C(60) * NS},
+    } units[] = {{"y", INT64_C(31536000) * NS},
+                 {"w", INT64_C(604800) * NS},
+                 {"d", INT64_C(86400) * NS},
+                 {"h", INT64_C(3600) * NS},
+                 {"ms", 1000000},
+                 {"m", INT64_C(60) * NS},
                  {"s", NS}};
     size_t n = sizeof units / sizeof units[0];
     int64_t total = 0;
@@ -171,8 +175,7 @@ static int check_range(const struct query *q, const struct metrics_params *p, st
         char most[40];
         format_duration(max, most);
         return err_set(err, ERR_INVALID,
-                       "metrics query time range exceeds the maximum allowed duration of %s",
-                       most);
+                       "metrics query time range exceeds the maximum allowed duration of %s", most);
     }
     return 0;
 }
@@ -214,8 +217,7 @@ int metrics_params(struct query *q, bool instant, struct metrics_params *p, stru
         return rc;
     if (!instant) {
         rc = step_param(q, p, err);
-        return rc < 0 ? rc
-                      : range_grid(p, cfg->query_frontend.metrics.max_intervals, err);
+        return rc < 0 ? rc : range_grid(p, cfg->query_frontend.metrics.max_intervals, err);
     }
     p->step_ns = p->end_ns - p->start_ns;
     p->grid = (struct traceql_metrics_grid){

@@ -11,16 +11,37 @@ static void flush_init(struct flush *f)
     f->last = &f->first;
 }
 
+bool flush_reserve(struct ingest *in, struct push *p, size_t bytes)
+{
+    pthread_mutex_lock(&in->shared.mu);
+    size_t held = in->shared.buffered_bytes;
+    bool room = held == 0 || held + bytes <= in->opts.app->cfg.ingest.max_buffered_bytes;
+    if (room) {
+        in->shared.buffered_bytes += bytes;
+        p->reserved += bytes;
+        gauge_set(in->m.buffered, (int64_t)in->shared.buffered_bytes);
+    }
+    pthread_mutex_unlock(&in->shared.mu);
+    if (!room)
+        counter_add(in->m.backpressure, 1);
+    return room;
+}
+
+void flush_release(struct ingest *in, struct push *p)
+{
+    pthread_mutex_lock(&in->shared.mu);
+    in->shared.buffered_bytes -= p->reserved;
+    gauge_set(in->m.buffered, (int64_t)in->shared.buffered_bytes);
+    pthread_mutex_unlock(&in->shared.mu);
+    p->reserved = 0;
+}
+
 void flush_push(struct ingest *in, struct push *p)
 {
     const struct app *app = in->opts.app;
-    size_t bytes = p->body.len;
     pthread_mutex_lock(&in->shared.mu);
     bool draining = in->shared.draining;
-    /* One request is always taken, however large: the receivers bound it. */
-    bool full = in->shared.buffered_bytes > 0 &&
-                in->shared.buffered_bytes + bytes > app->cfg.ingest.max_buffered_bytes;
-    if (!draining && !full) {
+    if (!draining) {
         struct flush *open = &in->shared.open;
         if (!open->first) {
             flush_init(open);
@@ -30,22 +51,15 @@ void flush_push(struct ingest *in, struct push *p)
         p->next = NULL;
         *open->last = p;
         open->last = &p->next;
-        open->bytes += bytes;
+        open->bytes += p->body.len;
         open->count++;
-        in->shared.buffered_bytes += bytes;
-        gauge_set(in->m.buffered, (int64_t)in->shared.buffered_bytes);
         /* A flusher that waits must learn the due time of the first push, and of a full batch. */
         if (open->count == 1 || open->bytes >= app->cfg.ingest.flush_bytes)
             pthread_cond_signal(&in->shared.work);
     }
     pthread_mutex_unlock(&in->shared.mu);
-    if (draining) {
+    if (draining)
         push_fail(p, ERR_UNAVAILABLE, "shutting down", true);
-    } else if (full) {
-        counter_add(in->m.backpressure, 1);
-        push_fail(p, ERR_UNAVAILABLE, "ingest buffer is full: the store is slower than the input",
-                  true);
-    }
 }
 
 /* ---- one flush ---- */
@@ -157,13 +171,10 @@ void *flush_thread(void *arg)
         gauge_set(in->m.queue, in->shared.flushing);
         pthread_mutex_unlock(&in->shared.mu);
 
-        size_t bytes = f.bytes; /* flush_run frees the pushes */
         flush_run(in, &f, &object);
 
         pthread_mutex_lock(&in->shared.mu);
-        in->shared.buffered_bytes -= bytes;
         in->shared.flushing--;
-        gauge_set(in->m.buffered, (int64_t)in->shared.buffered_bytes);
         gauge_set(in->m.queue, in->shared.flushing);
         pthread_cond_broadcast(&in->shared.idle);
     }

@@ -18,7 +18,9 @@ struct push {
     struct net_request *req;
     bool json; /* HTTP with a JSON body: answered in JSON */
     struct slice tenant;
+    struct slice encoding; /* Content-Encoding of body while it is as it came; empty: none */
     struct slice body;  /* protobuf to store: in the request, or in own */
+    size_t reserved;    /* bytes of shared.buffered_bytes that are this push's */
     struct buf own;     /* decompressed or encoded anew */
     uint32_t spans;     /* that are stored */
     uint32_t rejected;
@@ -95,7 +97,11 @@ int push_check(struct push *p, const char **reason, struct err *err);
 void push_scratch_free(struct push_scratch *s); /* and those behind it; NULL is fine */
 
 /* flush.c */
-/* Adds to the open batch, or answers when there is no room. */
+/* Makes room for a request of that many bytes, to be held until its answer. False: the buffer is
+ * full. One request is always taken, however large: the receivers bound it. */
+bool flush_reserve(struct ingest *in, struct push *p, size_t bytes);
+void flush_release(struct ingest *in, struct push *p);
+/* Adds to the open batch, or answers when the process is stopping. */
 void flush_push(struct ingest *in, struct push *p);
 void *flush_thread(void *arg);
 

@@ -107,14 +107,13 @@ int rate_limiter_take(struct rate_limiter *r, struct slice tenant, uint64_t byte
     if (ok)
         return 0;
     unsigned long long n = bytes, rate = r->rate, burst = r->burst;
-    if (bytes > r->burst) {
-        *retry = false;
+    *retry = bytes <= r->burst; /* more than the burst can never pass */
+    if (bytes > r->burst && bytes > r->rate)
         return err_set(err, ERR_EXHAUSTED,
                        "RATE_LIMITED: batch size (%llu bytes) exceeds ingestion limit (local: %llu "
                        "bytes/s, global: 0 bytes/s, burst: %llu bytes) while adding %llu bytes for "
                        "user %.*s. consider reducing batch size or increasing rate limit.",
                        n, rate, burst, n, SLICE_ARGS(tenant));
-    }
     return err_set(err, ERR_EXHAUSTED,
                    "RATE_LIMITED: ingestion rate limit (local: %llu bytes/s, global: 0 bytes/s, "
                    "burst: %llu bytes) exceeded while adding %llu bytes for user %.*s. consider "

@@ -10,6 +10,8 @@
 
 static const char protobuf_type[] = "application/x-protobuf";
 static const char json_type[] = "application/json";
+static const char buffer_full[] =
+    "ingest buffer is full: the store is slower than the input (ingest.max_buffered_bytes)";
 
 static uint32_t retry_ms(const struct ingest *in)
 {
@@ -25,6 +27,7 @@ static uint32_t retry_ms(const struct ingest *in)
 
 static void push_free(struct push *p)
 {
+    flush_release(p->in, p);
     buf_clear(&p->own);
     vec_free(&p->traces);
     free(p);
@@ -131,15 +134,34 @@ void push_fail(struct push *p, int rc, const char *text, bool retry)
 
 /* ---- decoding threads ---- */
 
+/* Undoes the Content-Encoding; what the body grows by is reserved as well. */
+static int unpack(struct push *p, struct err *err)
+{
+    struct ingest *in = p->in;
+    if (p->encoding.len == 0)
+        return 0;
+    buf_init(&p->own, (size_t)in->opts.app->cfg.distributor.otlp.http.message_bytes_max);
+    int rc = net_content_decode(p->encoding, p->body, &p->own, err);
+    if (rc == ERR_LIMIT)
+        return err_set(err, rc, "http: request body too large");
+    if (rc < 0)
+        return err_set(err, ERR_INVALID, "%s", err->msg);
+    size_t more = p->own.len > p->body.len ? p->own.len - p->body.len : 0;
+    p->body = buf_view(&p->own);
+    return flush_reserve(in, p, more) ? 0 : err_set(err, ERR_UNAVAILABLE, "%s", buffer_full);
+}
+
 static void push_run(struct pool_task *task)
 {
     struct push *p = (struct push *)task;
     struct ingest *in = p->in;
     struct err err = {0};
-    const char *reason;
-    int rc = push_check(p, &reason, &err);
+    const char *reason = NULL;
+    int rc = unpack(p, &err);
+    if (rc == 0)
+        rc = push_check(p, &reason, &err);
     if (rc < 0) {
-        bool retry = reason && strcmp(reason, "rate_limited") == 0;
+        bool retry = rc == ERR_UNAVAILABLE || (reason && strcmp(reason, "rate_limited") == 0);
         if (reason && rc == ERR_EXHAUSTED)
             reason = "rate_limited";
         if (reason) {
@@ -167,22 +189,29 @@ static void push_run(struct pool_task *task)
     flush_push(in, p);
 }
 
-/* The tenant, then to a decoding thread. Takes req. */
-static void push_start(struct ingest *in, struct net_request *req, bool json, struct slice body,
-                       struct buf *own)
+/* The tenant and room in the buffer, then to a decoding thread. Takes req. */
+static void push_start(struct ingest *in, struct net_request *req, bool json,
+                       struct slice encoding)
 {
     struct push *p = calloc(1, sizeof *p);
     if (!p) {
-        buf_clear(own);
         reply_status(req, json, 503, 14, SLICE("no memory for a request"), retry_ms(in));
         return;
     }
-    *p = (struct push){
-        .task = {push_run, NULL}, .in = in, .req = req, .json = json, .body = body, .own = *own};
+    *p = (struct push){.task = {push_run, NULL},
+                       .in = in,
+                       .req = req,
+                       .json = json,
+                       .encoding = encoding,
+                       .body = req->body};
     struct err err = {0};
     int rc = app_tenant(in->opts.app, req, &p->tenant, &err);
     if (rc < 0) {
         push_fail(p, rc, err.msg, false);
+        return;
+    }
+    if (!flush_reserve(in, p, p->body.len)) {
+        push_fail(p, ERR_UNAVAILABLE, buffer_full, true);
         return;
     }
     pool_submit(in->decoders, &p->task);
@@ -206,6 +235,9 @@ void ingest_grpc(void *ctx, struct net_request *req)
                      "unknown method %s for service "
                      "opentelemetry.proto.collector.trace.v1.TraceService",
                      text_escape(method, 60, shown, sizeof shown));
+        else if (slash == path.len || slash == 0)
+            snprintf(text, sizeof text, "malformed method name: \"%s\"",
+                     text_escape(req->path, 60, shown, sizeof shown));
         else
             snprintf(text, sizeof text, "unknown service %s",
                      text_escape(slice_of(path.ptr, slash), 60, shown, sizeof shown));
@@ -217,8 +249,7 @@ void ingest_grpc(void *ctx, struct net_request *req)
                      0);
         return;
     }
-    struct buf none = {0};
-    push_start(in, req, false, req->body, &none);
+    push_start(in, req, false, slice_of(NULL, 0));
 }
 
 /* ---- HTTP ---- */
@@ -265,22 +296,8 @@ void ingest_http(void *ctx, struct net_request *req)
         reply_status(req, json, 413, 8, SLICE("http: request body too large"), 0);
         return;
     }
-    struct buf own;
-    buf_init(&own, (size_t)in->opts.app->cfg.distributor.otlp.http.message_bytes_max);
     struct slice encoding = net_request_header(req, "content-encoding");
-    struct slice body = req->body;
-    if (encoding.len && !slice_eq_nocase(encoding, SLICE("identity"))) {
-        struct err err = {0};
-        int rc = net_content_decode(encoding, req->body, &own, &err);
-        if (rc < 0) {
-            buf_clear(&own);
-            if (rc == ERR_LIMIT)
-                reply_status(req, json, 413, 8, SLICE("http: request body too large"), 0);
-            else
-                reply_status(req, json, 400, 3, slice_cstr(err.msg), 0);
-            return;
-        }
-        body = buf_view(&own);
-    }
-    push_start(in, req, json, body, &own);
+    if (slice_eq_nocase(encoding, SLICE("identity")))
+        encoding = slice_of(NULL, 0);
+    push_start(in, req, json, encoding);
 }

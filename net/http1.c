@@ -213,7 +213,12 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
         gauge_add(s->http1_connections, 1);
         return;
     }
-    net_conn_free(*socket_ctx);
+    struct net_conn *conn = *socket_ctx;
+    if (conn->h1.ex) { /* its request was refused before it was one: on_completed does not come */
+        conn->h1.ex->loop.wire = NULL;
+        net_exchange_release(conn->h1.ex);
+    }
+    net_conn_free(conn);
     *socket_ctx = NULL;
     gauge_add(s->http1_connections, -1);
 }

@@ -5,10 +5,16 @@
 
 #include <assert.h>
 
-/* Memory libmicrohttpd keeps for one HTTP/1.1 connection: the whole head of a request lives in it,
- * and half of it is the read buffer. Grafana's longest queries are a few KiB of URL.
+/* Memory libmicrohttpd may use for one HTTP/1.1 connection: the whole head of a request lives in it,
+ * and half of it is the read buffer. A query may be 128 KiB of text (Tempo's
+ * max_query_expression_size_bytes), three times that when percent-encoded. It is mapped and only
+ * touched as far as it is used, so an idle connection costs a page or two.
  * Hit: the client gets 414 or 431 and the connection is closed. */
-#define LIMIT_HTTP1_POOL_BYTES (64u << 10)
+#define LIMIT_HTTP1_POOL_BYTES (1u << 20)
+
+/* Shortest sleep between two turns in which libmicrohttpd wants to run though nothing happened: it
+ * does so while a client's input does not fit its pool, and would keep a processor busy. */
+#define LIMIT_HTTP1_SPIN_MS 5u
 
 /* Bytes of a body past its limit that are read and thrown away, so that a client that sends first
  * and reads later sees the answer rather than a reset. The read timeout bounds it as well.

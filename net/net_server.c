@@ -297,8 +297,10 @@ static int loop_timeout_ms(struct net_server *s)
     pthread_mutex_lock(&s->core->mu);
     bool waiting = s->core->shared.inbox != NULL;
     pthread_mutex_unlock(&s->core->mu);
-    if (waiting || s->loop.run_mhd || (MHD_get_timeout(s->mhd, &mhd_ms) == MHD_YES && mhd_ms == 0))
+    if (waiting || s->loop.run_mhd)
         return 0;
+    if (MHD_get_timeout(s->mhd, &mhd_ms) == MHD_YES && mhd_ms == 0)
+        return s->loop.idle_turns > 2 ? (int)LIMIT_HTTP1_SPIN_MS : 0;
     uint64_t due_ns = s->loop.sweep_ns;
     if (s->loop.rest_ns && s->loop.rest_ns < due_ns)
         due_ns = s->loop.rest_ns;
@@ -343,6 +345,7 @@ static void loop_turn(struct net_server *s)
     struct epoll_event events[EVENTS_PER_TURN];
     int n = epoll_wait(s->epoll_fd, events, EVENTS_PER_TURN, loop_timeout_ms(s));
     s->loop.now_ns = clock_mono_ns(s->clock);
+    s->loop.idle_turns = n > 0 || s->loop.run_mhd ? 0 : s->loop.idle_turns + 1;
     for (int i = 0; i < n; i++)
         loop_event(s, &events[i]);
     loop_inbox(s);

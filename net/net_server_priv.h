@@ -104,6 +104,7 @@ struct net_server {
         uint64_t sweep_ns; /* no deadline is due before; UINT64_MAX: none */
         uint64_t rest_ns;  /* resting acceptors are tried again then; 0: none rest */
         bool run_mhd;
+        unsigned idle_turns; /* in a row, without an event */
         bool draining;
         bool stopping;
         struct net_conn *adding; /* the connection MHD is told of right now */

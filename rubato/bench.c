@@ -11,6 +11,7 @@ static const struct {
     const char *help;
 } benches[] = {
     {"ingest", bench_ingest, "from the receiver to finished blocks"},
+    {"block", bench_block, "writing, merging and reading blocks; each column, each encoding"},
 };
 
 static int usage(FILE *to)

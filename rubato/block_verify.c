@@ -72,11 +72,25 @@ __attribute__((format(printf, 3, 4))) static int found_text(struct verify *v, co
     return found(v, object, &e);
 }
 
+/* A decoder's text without the column and the place among the bytes it was given: the finding tells
+ * both, in the file's terms. */
+static struct err plain_problem(const struct err *problem)
+{
+    static const char place[] = "page at byte ";
+    struct err e = *problem;
+    const char *at = strstr(problem->msg, place);
+    const char *rest = at ? strstr(at, ": ") : NULL;
+    if (rest)
+        snprintf(e.msg, sizeof e.msg, "%s", rest + 2);
+    return e;
+}
+
 /* In a column of data.parquet. */
 static int found_at(struct verify *v, uint32_t group, uint32_t leaf, int64_t page, uint64_t offset,
                     const struct err *problem)
 {
-    found(v, "data.parquet", problem);
+    const struct err plain = plain_problem(problem);
+    found(v, "data.parquet", &plain);
     text_escape(v->f.file->leaves[leaf].path, 160, v->found.column, sizeof v->found.column);
     v->found.row_group = group;
     v->found.page = page;
@@ -160,6 +174,7 @@ static int verify_tail(struct verify *v, struct err *err)
     buf_clear(&get.out);
     if (rc != 0)
         return rc;
+    v->bytes += footer_bytes;
     rc = tool_file_open(v->tool, &v->meta, &v->f, err);
     if (rc < 0 && is_damage(rc)) {
         found(v, "data.parquet", err);
@@ -373,7 +388,6 @@ static int chunk_pages(struct verify *v, struct chunk *k, struct arena *pages, s
     return rc;
 }
 
-/* Reads a chunk's index; *a_rc is that of decode. */
 static int index_bytes(struct verify *v, uint64_t offset, uint32_t bytes, struct buf *out,
                        struct err *err)
 {

@@ -42,10 +42,12 @@ uint32_t metrics_add_field(struct plan *p, struct traceql_field f)
 
 static enum traceql_level level_of(enum expr_scope s)
 {
-    static const enum traceql_level levels[] = {
-        [EXPR_SCOPE_NONE] = TRACEQL_LEVEL_SPAN,       [EXPR_SCOPE_SPAN] = TRACEQL_LEVEL_SPAN,
-        [EXPR_SCOPE_RESOURCE] = TRACEQL_LEVEL_RESOURCE, [EXPR_SCOPE_EVENT] = TRACEQL_LEVEL_EVENT,
-        [EXPR_SCOPE_LINK] = TRACEQL_LEVEL_LINK, [EXPR_SCOPE_INSTRUMENTATION] = TRACEQL_LEVEL_SCOPE};
+    static const enum traceql_level levels[] = {[EXPR_SCOPE_NONE] = TRACEQL_LEVEL_SPAN,
+                                                [EXPR_SCOPE_SPAN] = TRACEQL_LEVEL_SPAN,
+                                                [EXPR_SCOPE_RESOURCE] = TRACEQL_LEVEL_RESOURCE,
+                                                [EXPR_SCOPE_EVENT] = TRACEQL_LEVEL_EVENT,
+                                                [EXPR_SCOPE_LINK] = TRACEQL_LEVEL_LINK,
+                                                [EXPR_SCOPE_INSTRUMENTATION] = TRACEQL_LEVEL_SCOPE};
     return levels[s];
 }
 
@@ -121,8 +123,7 @@ int traceql_metrics_new(const struct traceql_query *q, const struct traceql_metr
     /* Without by() a count is there even when nothing was counted. */
     struct traceql_value none[METRICS_LABELS] = {0};
     struct metrics_series *s;
-    if (rc == 0 && !m->label_count &&
-        (m->fn->kind == METRICS_RATE || m->fn->kind == METRICS_COUNT))
+    if (rc == 0 && !m->label_count && (m->fn->kind == METRICS_RATE || m->fn->kind == METRICS_COUNT))
         rc = metrics_series_of(m, none, &s, err);
     if (rc == 0)
         *out = m;

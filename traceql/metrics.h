@@ -60,8 +60,8 @@ ERR_MUST_CHECK int traceql_compare_filter(const struct traceql_query *q, struct 
 ERR_MUST_CHECK int traceql_compare_fields(const struct traceql_field *found, uint32_t count,
                                           struct arena *a, const struct traceql_query **out,
                                           struct err *err);
-/* selected: per span of the batch, 1 where the compare filter holds. fields: traceql_compare_fields'
- * query, batch->fields its inputs. */
+/* selected: per span of the batch, 1 where the compare filter holds. fields:
+ * traceql_compare_fields' query, batch->fields its inputs. */
 ERR_MUST_CHECK int traceql_compare_observe(struct traceql_metrics *m,
                                            const struct traceql_metrics_batch *batch,
                                            const struct traceql_query *fields,
@@ -91,8 +91,9 @@ struct traceql_series {
     uint32_t exemplar_count;
 };
 
-/* Everything lives in the arena or is the metrics' own. */
-ERR_MUST_CHECK int traceql_metrics_finish(const struct traceql_metrics *m, struct arena *a,
+/* Once: the accumulators become the numbers. Everything lives in the arena or is the metrics' own.
+ */
+ERR_MUST_CHECK int traceql_metrics_finish(struct traceql_metrics *m, struct arena *a,
                                           struct traceql_series **out, uint32_t *count,
                                           struct err *err);
 

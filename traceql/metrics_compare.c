@@ -1,5 +1,5 @@
-/* compare(): every attribute of the spans, counted once for those that a filter selects and once for
- * the rest.
+/* compare(): every attribute of the spans, counted once for those that a filter selects and once
+ * for the rest.
  *
  * A series' five labels are used as: which side, the attribute (level or intrinsic, and name), and
  * the value; a total of all values of an attribute has no value. What is shown are the largest
@@ -15,9 +15,9 @@ enum { LABEL_SIDE, LABEL_LEVEL, LABEL_NAME, LABEL_IS_TOTAL, LABEL_VALUE };
 
 /* Intrinsics that are counted. */
 static const enum traceql_intrinsic counted[] = {
-    TRACEQL_SPAN_NAME,       TRACEQL_SPAN_STATUS,        TRACEQL_SPAN_STATUS_MESSAGE,
-    TRACEQL_SPAN_KIND,       TRACEQL_TRACE_ROOT_NAME,    TRACEQL_TRACE_ROOT_SERVICE,
-    TRACEQL_SCOPE_NAME,      TRACEQL_SCOPE_VERSION};
+    TRACEQL_SPAN_NAME,  TRACEQL_SPAN_STATUS,     TRACEQL_SPAN_STATUS_MESSAGE,
+    TRACEQL_SPAN_KIND,  TRACEQL_TRACE_ROOT_NAME, TRACEQL_TRACE_ROOT_SERVICE,
+    TRACEQL_SCOPE_NAME, TRACEQL_SCOPE_VERSION};
 
 bool traceql_metrics_compares(const struct traceql_query *q)
 {
@@ -52,10 +52,10 @@ int traceql_compare_fields(const struct traceql_field *found, uint32_t count, st
     for (uint32_t i = 0; i < count; i++)
         metrics_add_field(p, found[i]);
     for (size_t i = 0; i < more; i++)
-        metrics_add_field(p, (struct traceql_field){
-                                 .level = traceql_intrinsic_level(counted[i]),
-                                 .intrinsic = counted[i],
-                                 .name = slice_cstr(traceql_intrinsic_text(counted[i]))});
+        metrics_add_field(
+            p, (struct traceql_field){.level = traceql_intrinsic_level(counted[i]),
+                                      .intrinsic = counted[i],
+                                      .name = slice_cstr(traceql_intrinsic_text(counted[i]))});
     *out = q;
     return 0;
 }
@@ -205,21 +205,18 @@ static int show(const struct traceql_metrics *m, const struct metrics_series *s,
                                             {"selection", "selection_total"}};
     const char *meta = metas[s->labels[LABEL_SIDE].i64 != 0][s->labels[LABEL_IS_TOTAL].i64 != 0];
     struct traceql_label *l = arena_array(a, struct traceql_label, 2);
-    *out = (struct traceql_series){.labels = l,
-                                   .label_count = 2,
-                                   .values = arena_array(a, double, m->grid.intervals)};
-    if (!l || !out->values)
+    if (!l)
         return arena_err(a, err, "a metrics query's series");
+    *out = (struct traceql_series){
+        .labels = l, .label_count = 2, .values = metrics_counts_shown(m, s->counts)};
     l[0] = (struct traceql_label){SLICE("__meta_type"),
                                   {.type = TRACEQL_STRING, .str = slice_cstr(meta)}};
     l[1].value = s->labels[LABEL_VALUE];
-    for (uint32_t i = 0; i < m->grid.intervals; i++)
-        out->values[i] = (double)s->counts[i];
     int rc = attribute_name(s, a, &l[1].name, err);
     return rc < 0 ? rc : metrics_labels_text(l, 2, a, &out->text, err);
 }
 
-int compare_finish(const struct traceql_metrics *m, struct arena *a, struct traceql_series **out,
+int compare_finish(struct traceql_metrics *m, struct arena *a, struct traceql_series **out,
                    uint32_t *count, struct err *err)
 {
     uint32_t n = m->series_count, shown = 0;

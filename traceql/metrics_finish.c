@@ -1,4 +1,5 @@
 /* From exact accumulators to what is shown: numbers per interval, labels, exemplars. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -7,7 +8,8 @@
 #include "traceql/eval_priv.h"
 
 struct finish {
-    const struct traceql_metrics *m;
+    struct traceql_metrics *m;
+    struct slice names[METRICS_LABELS]; /* of the by() labels */
     struct arena *arena;
     struct traceql_series *series;
     uint32_t count, cap;
@@ -52,13 +54,12 @@ static int expr_text(const struct finish *f, const struct expr *e, struct slice 
 
 static int label_text(const struct traceql_value *v, struct buf *out)
 {
-    if (v->type == TRACEQL_NIL ||
-        (v->type == TRACEQL_STRING && slice_eq(v->str, SLICE("nil"))))
+    if (v->type == TRACEQL_NIL || (v->type == TRACEQL_STRING && slice_eq(v->str, SLICE("nil"))))
         return buf_str(out, "\"<nil>\"");
     if (v->type == TRACEQL_STRING && v->str.len == 0)
         return buf_str(out, "\"<empty>\"");
     int rc = buf_u8(out, '"');
-    rc = rc < 0 ? rc
+    rc = rc < 0                      ? rc
          : v->type == TRACEQL_STRING ? buf_slice(out, v->str)
                                      : traceql_value_print(v, out);
     return rc < 0 ? rc : buf_u8(out, '"');
@@ -105,31 +106,27 @@ static int make_labels(const struct finish *f, const struct metrics_series *s,
     if (!l)
         return full(f);
     for (uint32_t i = 0; i < f->m->label_count; i++) {
-        int rc = s->labels[i].type == TRACEQL_NIL ? 0 : expr_text(f, f->m->by[i].expr, &l[n].name);
-        if (rc < 0)
-            return rc;
         if (s->labels[i].type != TRACEQL_NIL)
-            l[n++].value = s->labels[i];
+            l[n++] = (struct traceql_label){f->names[i], s->labels[i]};
     }
     if (extra)
         l[n++] = *extra;
     if (n == 0 && f->m->label_count) {
-        int rc = expr_text(f, f->m->by[0].expr, &l[n].name);
-        if (rc < 0)
-            return rc;
-        l[n++].value = (struct traceql_value){.type = TRACEQL_NIL};
+        l[n++] = (struct traceql_label){f->names[0], {.type = TRACEQL_NIL}};
     } else if (n == 0) {
         l[n++] = (struct traceql_label){
-            SLICE("__name__"), {.type = TRACEQL_STRING,
-                                .str = slice_cstr(metrics_fn_name(f->m->fn->kind))}};
+            SLICE("__name__"),
+            {.type = TRACEQL_STRING, .str = slice_cstr(metrics_fn_name(f->m->fn->kind))}};
     }
     out->labels = l;
     out->label_count = n;
     return metrics_labels_text(l, n, f->arena, &out->text, f->err);
 }
 
+/* values: its numbers, NULL: room for them is made. */
 static int add_series(struct finish *f, const struct metrics_series *s,
-                      const struct traceql_label *extra, struct traceql_series **out)
+                      const struct traceql_label *extra, double *values,
+                      struct traceql_series **out)
 {
     if (f->count == f->cap) {
         uint32_t cap = f->cap ? f->cap * 2 : 32;
@@ -142,7 +139,8 @@ static int add_series(struct finish *f, const struct metrics_series *s,
         f->cap = cap;
     }
     struct traceql_series *t = &f->series[f->count];
-    *t = (struct traceql_series){.values = arena_array(f->arena, double, f->m->grid.intervals)};
+    *t = (struct traceql_series){
+        .values = values ? values : arena_array(f->arena, double, f->m->grid.intervals)};
     if (!t->values)
         return full(f);
     int rc = make_labels(f, s, extra, t);
@@ -153,19 +151,23 @@ static int add_series(struct finish *f, const struct metrics_series *s,
 
 /* ---- numbers ---- */
 
-static void finish_counts(const struct traceql_metrics *m, const struct metrics_series *s,
-                          double *out)
+/* The counts of a row become numbers in place: with many series there is no room for both. */
+double *metrics_counts_shown(const struct traceql_metrics *m, uint64_t *counts)
 {
     /* As Tempo computes it, not n / seconds: the last digit differs. */
     double each = m->fn->kind == METRICS_RATE ? 1.0 / ((double)m->grid.step_ns / 1e9) : 1;
-    for (uint32_t i = 0; i < m->grid.intervals; i++)
-        out[i] = (double)s->counts[i] * each;
+    static_assert(sizeof(double) == sizeof *counts, "a number has the place of a count");
+    for (uint32_t i = 0; i < m->grid.intervals; i++) {
+        double v = (double)counts[i] * each;
+        memcpy(&counts[i], &v, sizeof v);
+    }
+    return (double *)(void *)counts;
 }
 
-static void finish_sums(const struct traceql_metrics *m, const struct metrics_series *s, double *out)
+static void finish_sums(const struct traceql_metrics *m, const struct metrics_series *s,
+                        double *out)
 {
-    bool seconds =
-        m->value.field_count && m->value.expr->attr.intrinsic == TRACEQL_SPAN_DURATION;
+    bool seconds = m->value.field_count && m->value.expr->attr.intrinsic == TRACEQL_SPAN_DURATION;
     for (uint32_t i = 0; i < m->grid.intervals; i++) {
         const struct metrics_sum *x = &s->sums[i];
         double whole = seconds ? (double)x->whole / 1e9 : (double)x->whole;
@@ -220,7 +222,7 @@ static int finish_quantiles(struct finish *f, const struct metrics_series *s)
         double q = f->m->fn->quantiles[k];
         struct traceql_label p = {SLICE("p"), {.type = TRACEQL_FLOAT, .f64 = q}};
         struct traceql_series *out;
-        rc = add_series(f, s, &p, &out);
+        rc = add_series(f, s, &p, NULL, &out);
         for (uint32_t i = 0; i < f->m->grid.intervals && rc == 0; i++)
             out->values[i] = quantile_at(f->m, s, i, q);
     }
@@ -236,9 +238,7 @@ static int finish_histogram(struct finish *f, const struct metrics_series *s)
         struct traceql_series *out;
         if (!s->buckets[b])
             continue;
-        rc = add_series(f, s, &edge, &out);
-        for (uint32_t i = 0; i < f->m->grid.intervals && rc == 0; i++)
-            out->values[i] = (double)s->buckets[b][i];
+        rc = add_series(f, s, &edge, metrics_counts_shown(f->m, s->buckets[b]), &out);
     }
     return rc;
 }
@@ -251,22 +251,19 @@ static int finish_series(struct finish *f, const struct metrics_series *s)
         return finish_quantiles(f, s);
     if (f->m->fn->kind == METRICS_HISTOGRAM)
         return finish_histogram(f, s);
-    rc = add_series(f, s, NULL, &out);
-    if (rc < 0)
-        return rc;
     switch (f->m->fn->kind) {
     case METRICS_MIN:
     case METRICS_MAX:
-        memcpy(out->values, s->extremes, f->m->grid.intervals * sizeof *out->values);
-        break;
+        return add_series(f, s, NULL, s->extremes, &out);
     case METRICS_AVG:
     case METRICS_SUM:
-        finish_sums(f->m, s, out->values);
-        break;
+        rc = add_series(f, s, NULL, NULL, &out);
+        if (rc == 0)
+            finish_sums(f->m, s, out->values);
+        return rc;
     default:
-        finish_counts(f->m, s, out->values);
+        return add_series(f, s, NULL, metrics_counts_shown(f->m, s->counts), &out);
     }
-    return 0;
 }
 
 /* ---- exemplars ---- */
@@ -287,21 +284,14 @@ static int exemplar_labels(const struct finish *f, const struct metrics_exemplar
     char text[ID_TEXT_BYTES];
     if (!l)
         return full(f);
-    struct slice id =
-        id_text(TRACEQL_TRACE_ID, slice_of(e->trace_id, sizeof e->trace_id), text);
+    struct slice id = id_text(TRACEQL_TRACE_ID, slice_of(e->trace_id, sizeof e->trace_id), text);
     l[0] = (struct traceql_label){SLICE("trace:id"), {.type = TRACEQL_STRING}};
     if (!arena_slice(f->arena, id, &l[0].value.str))
         return full(f);
     out->label_count = 1;
     for (uint32_t i = 0; i < f->m->label_count; i++) {
-        struct traceql_label *to = &l[out->label_count];
-        if (e->series->labels[i].type == TRACEQL_NIL)
-            continue;
-        int rc = expr_text(f, f->m->by[i].expr, &to->name);
-        if (rc < 0)
-            return rc;
-        to->value = e->series->labels[i];
-        out->label_count++;
+        if (e->series->labels[i].type != TRACEQL_NIL)
+            l[out->label_count++] = (struct traceql_label){f->names[i], e->series->labels[i]};
     }
     out->labels = l;
     return 0;
@@ -383,8 +373,8 @@ static bool has_sample(const struct traceql_series *s, uint32_t intervals)
     return false;
 }
 
-int traceql_metrics_finish(const struct traceql_metrics *m, struct arena *a,
-                           struct traceql_series **out, uint32_t *count, struct err *err)
+int traceql_metrics_finish(struct traceql_metrics *m, struct arena *a, struct traceql_series **out,
+                           uint32_t *count, struct err *err)
 {
     struct finish f = {.m = m, .arena = a, .err = err};
     const struct metrics_exemplar **exemplars = NULL;
@@ -392,6 +382,8 @@ int traceql_metrics_finish(const struct traceql_metrics *m, struct arena *a,
     if (m->fn->kind == METRICS_COMPARE)
         return compare_finish(m, a, out, count, err);
     int rc = sorted_exemplars(&f, &exemplars, &exemplar_count);
+    for (uint32_t i = 0; i < m->label_count && rc == 0; i++)
+        rc = expr_text(&f, m->by[i].expr, &f.names[i]);
     for (uint32_t i = 0; i < m->series_count && rc == 0; i++) {
         uint32_t first = f.count;
         rc = finish_series(&f, m->series[i]);

@@ -327,15 +327,55 @@ static int encode_memory(struct encoder *e, const struct metrics_attr *a, const 
     return 0;
 }
 
+const struct traceql_values *metrics_plain_column(const struct work *w,
+                                                  const struct metrics_attr *a)
+{
+    if (a->field_count != 1)
+        return NULL;
+    const struct traceql_field *f = &w->plan->fields[a->fields[0]];
+    const struct traceql_input *in = &w->batch->inputs[a->fields[0]];
+    bool plain = in->has_column && !in->column.owner && f->level <= TRACEQL_LEVEL_SPAN &&
+                 in->column.count >= w->batch->counts[f->level];
+    return plain ? &in->column : NULL;
+}
+
+/* A string column that has a value for everybody: the common case, one load or two a span. */
+static int encode_dictionary(struct work *w, const struct metrics_attr *a,
+                             const struct traceql_values *c, struct codes *out, struct err *err)
+{
+    const struct traceql_field *f = &w->plan->fields[a->fields[0]];
+    const uint32_t *map = span_map(w->batch, f->level);
+    struct value_map by_text = {0};
+    uint32_t *code_of = arena_zalloc(w->arena, c->dict_count * sizeof *code_of);
+    if (!code_of)
+        return full(w, err);
+    for (uint32_t i = 0; i < w->at.count; i++) {
+        uint32_t span = w->at.span[i], entry = c->idx[map ? map[span] : span];
+        if (!code_of[entry]) {
+            struct traceql_value v = {.type = type_of(f, c), .str = c->dict[entry]};
+            int rc = map_code(w, &by_text, out, &v, &code_of[entry], err);
+            if (rc < 0)
+                return rc;
+        }
+        out->code[i] = code_of[entry];
+    }
+    return 0;
+}
+
 int metrics_encode(struct work *w, const struct metrics_attr *a, struct codes *out, struct err *err)
 {
     struct located l;
     struct encoder e = {.w = w, .codes = out};
     struct traceql_value empty;
     uint32_t absent = 0;
+    const struct traceql_values *plain = metrics_plain_column(w, a);
     *out = (struct codes){.code = arena_array(w->arena, uint32_t, w->at.count)};
-    int rc = out->code ? metrics_locate(w, a, &l, err) : full(w, err);
-    rc = rc < 0 ? rc : codes_add(w, out, (struct traceql_value){.type = TRACEQL_NIL}, err);
+    int rc = out->code ? codes_add(w, out, (struct traceql_value){.type = TRACEQL_NIL}, err)
+                       : full(w, err);
+    if (rc == 0 && plain && plain->type == TRACEQL_STRING && plain->idx &&
+        !intrinsic_is_id(w->plan->fields[a->fields[0]].intrinsic))
+        return encode_dictionary(w, a, plain, out, err);
+    rc = rc < 0 ? rc : metrics_locate(w, a, &l, err);
     rc = rc < 0 ? rc : encode_memory(&e, a, &l, err);
     if (rc == 0 && empty_value(a, &empty))
         rc = map_code(w, &e.map, out, &empty, &absent, err);
@@ -353,7 +393,8 @@ int metrics_encode(struct work *w, const struct metrics_attr *a, struct codes *o
 
 /* ---- groups ---- */
 
-/* Pairs of (group so far, code) become groups: by a table when there can be few, else by hashing. */
+/* Pairs of (group so far, code) become groups: by a table when there can be few, else by hashing.
+ */
 #define PAIR_TABLE_MAX ((uint64_t)1 << 20)
 
 struct pair {

@@ -11,7 +11,7 @@
 /* The spans that fall into an interval, with it. Spans of one trace start close together, so most
  * need no division. */
 int metrics_place(const struct traceql_metrics *m, const struct traceql_metrics_batch *b,
-                         struct work *w, struct err *err)
+                  struct work *w, struct err *err)
 {
     const struct traceql_metrics_grid *g = &m->grid;
     struct positions *p = &w->at;
@@ -46,7 +46,7 @@ struct numbers {
     union number {
         int64_t i64;
         double f64;
-    } *at;
+    } * at;
 };
 enum { NUMBER_NONE, NUMBER_INT, NUMBER_FLOAT };
 
@@ -55,13 +55,23 @@ static int read_numbers(struct work *w, const struct metrics_attr *a, struct num
 {
     struct located l;
     enum traceql_type t = a->type;
-    int rc = metrics_locate(w, a, &l, err);
+    const struct traceql_values *plain = metrics_plain_column(w, a);
     out->kind = arena_zalloc(w->arena, w->at.count);
     out->at = arena_alloc_array(w->arena, w->at.count, sizeof *out->at);
-    if (rc < 0 || !out->kind || !out->at)
-        return rc < 0 ? rc : arena_err(w->arena, err, "the metrics of a batch");
+    if (!out->kind || !out->at)
+        return arena_err(w->arena, err, "the metrics of a batch");
     if (t != EXPR_TYPE_RUNTIME && t != TRACEQL_INT && t != TRACEQL_DURATION)
         return 0; /* names, statuses, kinds, ids: no numbers */
+    if (plain && plain->type == TRACEQL_INT &&
+        w->plan->fields[a->fields[0]].level == TRACEQL_LEVEL_SPAN) {
+        memset(out->kind, NUMBER_INT, w->at.count);
+        for (uint32_t i = 0; i < w->at.count; i++)
+            out->at[i].i64 = plain->i64[w->at.span[i]];
+        return 0;
+    }
+    int rc = metrics_locate(w, a, &l, err);
+    if (rc < 0)
+        return rc;
     bool empty = a->field_count && a->expr->attr.intrinsic == TRACEQL_EVENT_TIME;
     for (uint32_t i = 0; i < w->at.count; i++) {
         const struct traceql_values *v = l.values[l.list[i] / LISTS][l.list[i] % LISTS];
@@ -116,8 +126,7 @@ static int series_at(struct filling *f, uint32_t i, struct metrics_series **out)
 {
     uint32_t group = f->groups.of ? f->groups.of[i] : 0;
     if (!f->series[group]) {
-        int rc =
-            metrics_series_of(f->m, f->groups.labels[group], &f->series[group], f->err);
+        int rc = metrics_series_of(f->m, f->groups.labels[group], &f->series[group], f->err);
         if (rc < 0)
             return rc;
     }

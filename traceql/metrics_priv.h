@@ -94,7 +94,16 @@ uint64_t metrics_hash_value(uint64_t h, const struct traceql_value *v);
 /* ---- metrics_locate.c ---- */
 
 /* Whose value is which: per position, the list and the index in it. */
-enum { LIST_ABSENT, LIST_NIL, LIST_COLUMN, LIST_STRINGS, LIST_INTS, LIST_FLOATS, LIST_BOOLS, LISTS };
+enum {
+    LIST_ABSENT,
+    LIST_NIL,
+    LIST_COLUMN,
+    LIST_STRINGS,
+    LIST_INTS,
+    LIST_FLOATS,
+    LIST_BOOLS,
+    LISTS
+};
 
 struct located {
     uint8_t *list;
@@ -119,6 +128,11 @@ struct work {
 
 ERR_MUST_CHECK int metrics_locate(struct work *w, const struct metrics_attr *a, struct located *out,
                                   struct err *err);
+
+/* The column from which alone the attribute is read, when it has one value for every element; else
+ * NULL. */
+const struct traceql_values *metrics_plain_column(const struct work *w,
+                                                  const struct metrics_attr *a);
 
 /* Small numbers for values: 0 is nil. */
 struct codes {
@@ -150,13 +164,14 @@ int metrics_labels_text(const struct traceql_label *labels, uint32_t count, stru
 /* For qsort over struct traceql_series: the order in which they are shown. */
 int metrics_series_cmp(const void *a, const void *b);
 const char *metrics_fn_name(enum metrics_kind k);
+double *metrics_counts_shown(const struct traceql_metrics *m, uint64_t *counts);
 
 /* ---- metrics_stage.c ---- */
 ERR_MUST_CHECK int metrics_stages(const struct traceql_metrics *m, struct arena *a,
                                   struct traceql_series *series, uint32_t *count, struct err *err);
 
 /* ---- metrics_compare.c ---- */
-ERR_MUST_CHECK int compare_finish(const struct traceql_metrics *m, struct arena *a,
+ERR_MUST_CHECK int compare_finish(struct traceql_metrics *m, struct arena *a,
                                   struct traceql_series **out, uint32_t *count, struct err *err);
 
 #endif

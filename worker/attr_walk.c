@@ -38,7 +38,10 @@ int attr_find(struct scan *s, enum traceql_level level, struct slice name, attr_
     uint32_t value = 0;
     bool ok = true;
     for (uint32_t i = 0; i < key->entries && ok; i++) {
-        walk_step(&w, key, i);
+        if (want)
+            walk_step(&w, key, i);
+        else /* nobody asks for the rest */
+            w.resources += key->rep[i] <= BLOCK_REP_RESOURCE && key->def[i] >= BLOCK_REP_RESOURCE;
         if (key->def[i] != key->def_max)
             continue;
         bool hit = key->has_dict ? key->v.idx[value] == wanted : slice_eq(key->v.bytes[value], name);
@@ -64,7 +67,7 @@ int attr_values(struct scan *s, enum traceql_level level, int which, const struc
 {
     const struct column *c = scan_column(s, lists[level].leaf + which);
     uint32_t slot = 0, value = 0, at = 0;
-    for (uint32_t i = 0; i < c->entries && at < hits->count; i++) {
+    for (uint32_t i = 0; i < c->entries && at < hits->count && value < c->values; i++) {
         slot += i > 0 && c->rep[i] <= lists[level].rep;
         while (at < hits->count && hits->slot[at] < slot)
             at++;

@@ -10,7 +10,7 @@
 struct footer_cache {
     pthread_mutex_t mu;
     size_t bytes_max;
-    size_t bytes;                  /* hold mu; of cached footers */
+    size_t bytes;                   /* hold mu; of cached footers */
     struct footer *newest, *oldest; /* hold mu */
 };
 

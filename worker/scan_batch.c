@@ -5,8 +5,8 @@
 
 /* An attribute list of one level. */
 struct attr_level {
-    int leaf;        /* of its seven leaves */
-    uint8_t rep;     /* repetition level of a further attribute of the same owner */
+    int leaf;    /* of its seven leaves */
+    uint8_t rep; /* repetition level of a further attribute of the same owner */
 };
 
 static const struct attr_level attr_levels[TRACEQL_LEVELS] = {
@@ -115,12 +115,9 @@ static int column_corrupt(const struct scan *s, const struct column *c, struct e
  * further one. */
 static uint8_t element_def(enum traceql_level level)
 {
-    static const uint8_t def[TRACEQL_LEVELS] = {[TRACEQL_LEVEL_TRACE] = 0,
-                                                [TRACEQL_LEVEL_RESOURCE] = 1,
-                                                [TRACEQL_LEVEL_SCOPE] = 2,
-                                                [TRACEQL_LEVEL_SPAN] = 3,
-                                                [TRACEQL_LEVEL_EVENT] = 4,
-                                                [TRACEQL_LEVEL_LINK] = 4};
+    static const uint8_t def[TRACEQL_LEVELS] = {
+        [TRACEQL_LEVEL_TRACE] = 0, [TRACEQL_LEVEL_RESOURCE] = 1, [TRACEQL_LEVEL_SCOPE] = 2,
+        [TRACEQL_LEVEL_SPAN] = 3,  [TRACEQL_LEVEL_EVENT] = 4,    [TRACEQL_LEVEL_LINK] = 4};
     return def[level];
 }
 
@@ -226,8 +223,8 @@ static int find_occurrences(struct scan *s, enum traceql_level level, struct sli
         if (key->rep[i] < attr_levels[level].rep && key->def[i] >= there)
             element++;
         if (key->def[i] == key->def_max) {
-            bool hit = key->has_dict ? key->v.idx[value] == wanted
-                                     : slice_eq(key->v.bytes[value], name);
+            bool hit =
+                key->has_dict ? key->v.idx[value] == wanted : slice_eq(key->v.bytes[value], name);
             if (hit) /* of element 0 - 1 in a list that begins in its middle: refused below */
                 ok = vec_push(&slots, slot) && vec_push(&owner_of, element - 1);
             value++;
@@ -276,8 +273,9 @@ static int occurrence_values(struct scan *s, int leaf, uint8_t attr_rep,
     uint32_t n = picked.count;
     uint32_t *owner = ok ? arena_array(s->arena, uint32_t, n) : NULL;
     uint64_t *values = ok ? arena_array(s->arena, uint64_t, n) : NULL; /* any type fits */
-    struct slice *strings =
-        ok && c->type == COLUMN_BYTES && !c->has_dict ? arena_array(s->arena, struct slice, n) : NULL;
+    struct slice *strings = ok && c->type == COLUMN_BYTES && !c->has_dict
+                                ? arena_array(s->arena, struct slice, n)
+                                : NULL;
     bool fits = owner && values && (strings || c->type != COLUMN_BYTES || c->has_dict);
     for (uint32_t i = 0; fits && i < n; i++) {
         uint32_t v = picked.at[i];
@@ -356,8 +354,7 @@ static int generic_attrs(struct scan *s, const struct traceql_field *f, uint32_t
 
 /* Both have owners, of the same numbering, and the same type. */
 static int merge_values(struct scan *s, const struct traceql_values *a,
-                        const struct traceql_values *b, struct traceql_values *out,
-                        struct err *err)
+                        const struct traceql_values *b, struct traceql_values *out, struct err *err)
 {
     uint32_t n = a->count + b->count;
     bool text = b->type == TRACEQL_STRING;
@@ -524,7 +521,7 @@ int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_bat
 {
     size_t n = traceql_field_count(q);
     struct traceql_input *inputs = arena_zalloc(s->arena, n * sizeof *inputs);
-    int *leaves = arena_array(s->arena, int, n * (BLOCK_ATTR_LEAVES + 1));
+    int *leaves = arena_array(s->arena, int, n *(BLOCK_ATTR_LEAVES + 1));
     if (!inputs || !leaves)
         return arena_err(s->arena, err, "a query's fields");
     size_t leaf_count = 0;

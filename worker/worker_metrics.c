@@ -57,12 +57,18 @@ static const struct {
     enum traceql_level level;
     const char *name;
 } well_known[] = {
-    {TRACEQL_LEVEL_RESOURCE, "service.name"},       {TRACEQL_LEVEL_RESOURCE, "cluster"},
-    {TRACEQL_LEVEL_RESOURCE, "namespace"},          {TRACEQL_LEVEL_RESOURCE, "pod"},
-    {TRACEQL_LEVEL_RESOURCE, "container"},          {TRACEQL_LEVEL_RESOURCE, "k8s.cluster.name"},
-    {TRACEQL_LEVEL_RESOURCE, "k8s.namespace.name"}, {TRACEQL_LEVEL_RESOURCE, "k8s.pod.name"},
-    {TRACEQL_LEVEL_RESOURCE, "k8s.container.name"}, {TRACEQL_LEVEL_SPAN, "http.method"},
-    {TRACEQL_LEVEL_SPAN, "http.url"},               {TRACEQL_LEVEL_SPAN, "http.status_code"},
+    {TRACEQL_LEVEL_RESOURCE, "service.name"},
+    {TRACEQL_LEVEL_RESOURCE, "cluster"},
+    {TRACEQL_LEVEL_RESOURCE, "namespace"},
+    {TRACEQL_LEVEL_RESOURCE, "pod"},
+    {TRACEQL_LEVEL_RESOURCE, "container"},
+    {TRACEQL_LEVEL_RESOURCE, "k8s.cluster.name"},
+    {TRACEQL_LEVEL_RESOURCE, "k8s.namespace.name"},
+    {TRACEQL_LEVEL_RESOURCE, "k8s.pod.name"},
+    {TRACEQL_LEVEL_RESOURCE, "k8s.container.name"},
+    {TRACEQL_LEVEL_SPAN, "http.method"},
+    {TRACEQL_LEVEL_SPAN, "http.url"},
+    {TRACEQL_LEVEL_SPAN, "http.status_code"},
 };
 
 static int compare_fields(struct scan *s, const struct traceql_query **out, struct err *err)
@@ -84,10 +90,9 @@ static int compare_fields(struct scan *s, const struct traceql_query **out, stru
     for (size_t i = 0; i < dedicated; i++) {
         const struct block_dedicated *d = &s->meta->dedicated[i];
         if (d->scope == BLOCK_SCOPE_SPAN || d->scope == BLOCK_SCOPE_RESOURCE)
-            fields[count++] = (struct traceql_field){.level = d->scope == BLOCK_SCOPE_SPAN
-                                                                  ? TRACEQL_LEVEL_SPAN
-                                                                  : TRACEQL_LEVEL_RESOURCE,
-                                                     .name = d->name};
+            fields[count++] = (struct traceql_field){
+                .level = d->scope == BLOCK_SCOPE_SPAN ? TRACEQL_LEVEL_SPAN : TRACEQL_LEVEL_RESOURCE,
+                .name = d->name};
     }
     int rc = scan_need(s, keys, sizeof keys / sizeof keys[0], err);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0] && rc == 0; i++)
@@ -114,8 +119,7 @@ static int compare_batch(struct metrics_job *job, struct scan *s, struct traceql
     if (rc == 0)
         rc = scan_batch(s, fields, &all, err);
     mb->fields = &all;
-    return rc < 0 ? rc
-                  : traceql_compare_observe(job->metrics, mb, fields, selected, s->arena, err);
+    return rc < 0 ? rc : traceql_compare_observe(job->metrics, mb, fields, selected, s->arena, err);
 }
 
 /* ---- one batch ---- */
@@ -137,9 +141,8 @@ static int metrics_batch(struct metrics_job *job, struct scan *s, struct err *er
                      block_leaves[start].path, scan_column(s, start)->values, s->spans);
     if (rc < 0)
         return rc;
-    struct traceql_metrics_batch mb = {.spans = r.spans,
-                                       .span_count = r.span_count,
-                                       .start_ns = scan_column(s, start)->v.i64};
+    struct traceql_metrics_batch mb = {
+        .spans = r.spans, .span_count = r.span_count, .start_ns = scan_column(s, start)->v.i64};
     if (job->compare)
         return compare_batch(job, s, &mb, err);
     rc = scan_batch(s, traceql_metrics_fields(job->metrics), &fields, err);

@@ -15,9 +15,10 @@
 /* Which elements belong to spans that match. */
 struct marks {
     uint8_t *traces, *resources, *scopes, *spans;
-    /* Names of all levels under a filter: events and links are seen in pairs, the first event of a
-     * span with its first link and so on. Tempo joins the two lists so, and its answers are kept.
-     * Per span how many pairs there are; NULL: all events and links are seen. */
+    /* Names of all levels under a filter. Tempo joins the lists of events and links then, the first
+     * event of a span with its first link and so on, and its answers are kept: spans that have only
+     * one of the lists are passed over, and of the others the pairs are seen. Per span how many
+     * there are; NULL: all is seen. */
     uint32_t *pairs;
 };
 
@@ -130,24 +131,33 @@ static bool wanted(void *ctx, const struct walk *w)
     }
 }
 
-static int mark(struct tags_job *job, const struct traceql_result *r, struct err *err)
+/* Marks what the marked spans belong to. */
+static int mark_owners(struct tags_job *job, struct err *err)
 {
     struct scan *s = job->scan;
     struct marks *m = &job->marks;
-    *m = (struct marks){.traces = arena_zalloc(s->arena, s->traces),
-                        .resources = arena_zalloc(s->arena, s->resources),
-                        .scopes = arena_zalloc(s->arena, s->scopes),
-                        .spans = arena_zalloc(s->arena, s->spans)};
-    if (!m->traces || !m->resources || !m->scopes || !m->spans)
+    m->traces = arena_zalloc(s->arena, s->traces);
+    m->resources = arena_zalloc(s->arena, s->resources);
+    m->scopes = arena_zalloc(s->arena, s->scopes);
+    if (!m->traces || !m->resources || !m->scopes)
         return arena_err(s->arena, err, "a row group");
-    for (uint32_t i = 0; i < r->span_count; i++) {
-        uint32_t span = r->spans[i];
-        m->spans[span] = 1;
-        m->scopes[s->span_scope[span]] = 1;
-        m->resources[s->span_resource[span]] = 1;
-        m->traces[s->span_trace[span]] = 1;
+    for (uint32_t i = 0; i < s->spans; i++) {
+        m->scopes[s->span_scope[i]] |= m->spans[i];
+        m->resources[s->span_resource[i]] |= m->spans[i];
+        m->traces[s->span_trace[i]] |= m->spans[i];
     }
     return 0;
+}
+
+static int mark(struct tags_job *job, const struct traceql_result *r, struct err *err)
+{
+    struct scan *s = job->scan;
+    job->marks = (struct marks){.spans = arena_zalloc(s->arena, s->spans)};
+    if (!job->marks.spans)
+        return arena_err(s->arena, err, "a row group");
+    for (uint32_t i = 0; i < r->span_count; i++)
+        job->marks.spans[r->spans[i]] = 1;
+    return mark_owners(job, err);
 }
 
 /* Per span how many events or links it has, by the list's key column. */
@@ -171,10 +181,12 @@ static int mark_pairs(struct tags_job *job, struct err *err)
     uint32_t *links = children(s, BLOCK_LINK_ATTRS + BLOCK_ATTR_KEY);
     if (!events || !links)
         return arena_err(s->arena, err, "a row group");
-    for (uint32_t i = 0; i < s->spans; i++)
+    for (uint32_t i = 0; i < s->spans; i++) {
+        job->marks.spans[i] &= (events[i] == 0) == (links[i] == 0);
         events[i] = events[i] < links[i] ? events[i] : links[i];
+    }
     job->marks.pairs = events;
-    return 0;
+    return mark_owners(job, err);
 }
 
 /* ---- names ---- */
@@ -338,6 +350,41 @@ static int column_values(struct tags_job *job, int leaf, enum traceql_level leve
     return rc;
 }
 
+/* A filter that asks only about traces and resources. */
+static bool above_spans(const struct traceql_query *filter)
+{
+    for (size_t i = 0; i < traceql_field_count(filter); i++) {
+        enum traceql_level level = traceql_field_at(filter, i)->level;
+        if (level != TRACEQL_LEVEL_TRACE && level != TRACEQL_LEVEL_RESOURCE)
+            return false;
+    }
+    return true;
+}
+
+/* Status under a filter above spans. Tempo, in all versions so far, decides about a status at the
+ * first span with it that it looks at: all that match, the very first, and each that follows one
+ * that matches. When that span does not match, the status is never reported. Its answers are kept,
+ * for this one field, whose values everybody knows. */
+static int status_values(struct tags_job *job, struct err *err)
+{
+    struct scan *s = job->scan;
+    int leaf = BLOCK_SPAN_STATUS_CODE;
+    int rc = scan_need(s, &leaf, 1, err);
+    const struct column *c = scan_column(s, leaf);
+    uint64_t decided = 0;
+    bool look = true;
+    for (uint32_t i = 0; rc == 0 && i < c->values && i < s->spans; i++) {
+        bool match = job->marks.spans[i];
+        uint64_t bit = c->v.i64[i] >= 0 && c->v.i64[i] < 64 ? UINT64_C(1) << c->v.i64[i] : 0;
+        if ((look || match) && !(decided & bit)) {
+            decided |= bit;
+            rc = match ? add_value(job, c, i, err) : 0;
+        }
+        look = match;
+    }
+    return rc;
+}
+
 struct list_values {
     struct tags_job *job;
     uint8_t *seen; /* per entry of the column's dictionary */
@@ -402,6 +449,8 @@ static int values_batch(struct tags_job *job, const struct traceql_result *match
     struct scan *s = job->scan;
     if (matched && matched->span_count == 0)
         return 0;
+    if (matched && t->intrinsic == TRACEQL_SPAN_STATUS && above_spans(t->filter))
+        return status_values(job, err);
     if (t->intrinsic != TRACEQL_ATTRIBUTE) {
         enum traceql_level level;
         int leaf = intrinsic_leaf(s, t->intrinsic, &level);

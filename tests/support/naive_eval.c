@@ -8,58 +8,17 @@
 
 #include <cmocka.h>
 
-#include "tests/support/naive_eval.h"
-#include "traceql/predicate.h"
-#include "traceql/value.h"
-
-#define ENTRIES 64
-#define CONDITIONS 64
-
-struct condition {
-    struct expr_attr attr;
-    enum traceql_op op;
-    struct traceql_value literal;
-};
-
-/* nil: no values; an array: several. */
-struct many {
-    uint32_t count;
-    struct traceql_value v[MODEL_VALUES];
-};
-
-struct entry_of {
-    enum traceql_intrinsic intrinsic;
-    struct slice name;
-    struct many value;
-};
-
-struct entries {
-    uint32_t count;
-    struct entry_of at[ENTRIES];
-};
-
-struct naive {
-    const struct model *m;
-    struct arena *arena;
-    struct condition conditions[CONDITIONS];
-    uint32_t condition_count;
-    bool all;
-    bool failed;
-    struct entries seen[TRACEQL_LEVELS]; /* of the span at hand */
-    struct slice patterns[32];
-    struct regex *regexes[32];
-    uint32_t pattern_count;
-};
+#include "tests/support/naive_priv.h"
 
 /* ---- conditions ---- */
 
-static void want(struct naive *n, const struct expr *attr, enum traceql_op op,
-                 struct traceql_value literal)
+void naive_want(struct naive *n, const struct expr_attr *attr, enum traceql_op op,
+                struct traceql_value literal)
 {
     assert_true(n->condition_count < CONDITIONS);
     bool opless = op < TRACEQL_OP_EQ || op > TRACEQL_OP_NRE ||
                   (op == TRACEQL_OP_NE && literal.type == TRACEQL_NIL);
-    struct condition c = {.attr = attr->attr};
+    struct condition c = {.attr = *attr};
     if (!opless) {
         c.op = op;
         c.literal = literal;
@@ -67,47 +26,26 @@ static void want(struct naive *n, const struct expr *attr, enum traceql_op op,
     n->conditions[n->condition_count++] = c;
 }
 
-static void wants_of(struct naive *n, const struct expr *e)
+void naive_wants_of(struct naive *n, const struct expr *e)
 {
     struct traceql_value none = {0};
     if (e->kind == EXPR_ATTR)
-        want(n, e, TRACEQL_OP_NONE, none);
+        naive_want(n, &e->attr, TRACEQL_OP_NONE, none);
     if (e->kind == EXPR_UNARY)
-        wants_of(n, e->rhs);
+        naive_wants_of(n, e->rhs);
     if (e->kind != EXPR_BINARY)
         return;
     bool la = e->lhs->kind == EXPR_ATTR, ll = e->lhs->kind == EXPR_LITERAL;
     bool ra = e->rhs->kind == EXPR_ATTR, rl = e->rhs->kind == EXPR_LITERAL;
     if (la && rl) {
-        want(n, e->lhs, e->op, e->rhs->literal);
+        naive_want(n, &e->lhs->attr, e->op, e->rhs->literal);
     } else if (ll && ra) {
-        want(n, e->rhs, e->op, e->lhs->literal);
+        naive_want(n, &e->rhs->attr, e->op, e->lhs->literal);
     } else {
-        wants_of(n, e->lhs);
-        wants_of(n, e->rhs);
+        naive_wants_of(n, e->lhs);
+        naive_wants_of(n, e->rhs);
         if (!la && !ll && e->op == TRACEQL_OP_OR)
             n->all = false;
-    }
-}
-
-static void wants_of_spanset(struct naive *n, const struct spanset *s)
-{
-    if (s->kind == SPANSET_OP) {
-        wants_of_spanset(n, s->lhs);
-        wants_of_spanset(n, s->rhs);
-        n->all = false;
-        return;
-    }
-    assert_int_equal(s->kind, SPANSET_FILTER);
-    if (s->filter->kind != EXPR_LITERAL) {
-        wants_of(n, s->filter);
-    } else if (s->filter->literal.b) {
-        for (uint32_t i = 0; i < n->condition_count; i++) {
-            if (n->conditions[i].op == TRACEQL_OP_NONE && n->conditions[i].attr.intrinsic)
-                return;
-        }
-        struct expr start = {.attr = {.intrinsic = TRACEQL_SPAN_START}};
-        want(n, &start, TRACEQL_OP_NONE, (struct traceql_value){0});
     }
 }
 
@@ -136,6 +74,7 @@ static bool reduce_once(struct naive *n)
                 continue;
             if (!same)
                 a->op = TRACEQL_OP_NONE;
+            a->structural = a->structural && b->structural;
             *b = n->conditions[--n->condition_count];
             return true;
         }
@@ -143,9 +82,19 @@ static bool reduce_once(struct naive *n)
     return false;
 }
 
+void naive_settle(struct naive *n)
+{
+    while (!n->all && reduce_once(n)) {
+    }
+    for (uint32_t i = 0; i < n->condition_count; i++) {
+        if (unscoped(&n->conditions[i]))
+            n->all = false;
+    }
+}
+
 /* ---- storage ---- */
 
-static enum traceql_level level_of(const struct expr_attr *a)
+enum traceql_level naive_level(const struct expr_attr *a)
 {
     static const enum traceql_level of_scope[] = {[EXPR_SCOPE_SPAN] = TRACEQL_LEVEL_SPAN,
                                                   [EXPR_SCOPE_RESOURCE] = TRACEQL_LEVEL_RESOURCE,
@@ -159,7 +108,7 @@ static enum traceql_level level_of(const struct expr_attr *a)
 
 static bool on_level(const struct condition *c, enum traceql_level level)
 {
-    return level_of(&c->attr) == level || (unscoped(c) && level == TRACEQL_LEVEL_RESOURCE);
+    return naive_level(&c->attr) == level || (unscoped(c) && level == TRACEQL_LEVEL_RESOURCE);
 }
 
 static struct slice name_of(const struct expr_attr *a)
@@ -367,7 +316,7 @@ static bool column_entries(struct naive *n, enum traceql_level level, uint32_t e
     bool pooled = level == TRACEQL_LEVEL_SPAN || level == TRACEQL_LEVEL_RESOURCE, met = true;
     for (uint32_t i = 0; i < n->condition_count; i++) {
         const struct condition *c = &n->conditions[i];
-        if (!on_level(c, level) || !in_own_column(c, level))
+        if (!on_level(c, level) || !in_own_column(c, level) || c->structural)
             continue;
         bool first = true, accepted = false;
         struct many value = column_value(n, c, level, element);
@@ -461,8 +410,17 @@ static uint32_t numbered(const struct naive *n, const struct entries *l)
     return 0;
 }
 
-/* Fills n->seen; is the span a candidate? */
-static bool look_at(struct naive *n, uint32_t span)
+/* Were nested-set numbers fetched for an operator, and has the span any? */
+static bool in_the_tree(const struct naive *n, uint32_t span)
+{
+    for (uint32_t i = 0; i < n->condition_count; i++) {
+        if (n->conditions[i].structural)
+            return n->m->spans[span].left != 0;
+    }
+    return false;
+}
+
+bool naive_look_at(struct naive *n, uint32_t span)
 {
     const struct model_span *s = &n->m->spans[span];
     struct entries *seen = n->seen;
@@ -481,7 +439,7 @@ static bool look_at(struct naive *n, uint32_t span)
                           distinct_names(n, TRACEQL_LEVEL_SPAN);
     return n->condition_count == 0 || distinct_names(n, TRACEQL_LEVEL_TRACE) > 0 ||
            own + with_value(&seen[TRACEQL_LEVEL_RESOURCE]) +
-                   with_value(&seen[TRACEQL_LEVEL_SCOPE]) >
+                   with_value(&seen[TRACEQL_LEVEL_SCOPE]) + (uint32_t)in_the_tree(n, span) >
                0;
 }
 
@@ -510,7 +468,7 @@ static struct many value_of_attr(const struct naive *n, const struct expr_attr *
                   a->intrinsic == TRACEQL_NESTED_SET_RIGHT ||
                   a->intrinsic == TRACEQL_NESTED_SET_PARENT;
     if (a->intrinsic || a->scope != EXPR_SCOPE_NONE) {
-        bool found = find(&n->seen[level_of(a)], a->intrinsic, name, false, &out);
+        bool found = find(&n->seen[naive_level(a)], a->intrinsic, name, false, &out);
         if (!found && nested)
             out = (struct many){.count = 1, .v = {value_int(0)}};
         if (found || nested || !a->intrinsic)
@@ -533,7 +491,7 @@ static struct many one(struct traceql_value v)
     return (struct many){.count = v.type != TRACEQL_NIL, .v = {v}};
 }
 
-static struct many eval_binary(struct naive *n, const struct expr *e, const struct many *l,
+struct many naive_binary(struct naive *n, const struct expr *e, const struct many *l,
                                const struct many *r)
 {
     bool arrays = l->count > 1 || r->count > 1;
@@ -565,7 +523,7 @@ static struct many eval_binary(struct naive *n, const struct expr *e, const stru
     return out;
 }
 
-static struct many eval_expr(struct naive *n, const struct expr *e)
+struct many naive_expr(struct naive *n, const struct expr *e)
 {
     struct many l, r, out;
     switch (e->kind) {
@@ -574,47 +532,17 @@ static struct many eval_expr(struct naive *n, const struct expr *e)
     case EXPR_ATTR:
         return value_of_attr(n, &e->attr);
     case EXPR_UNARY:
-        r = eval_expr(n, e->rhs);
+        r = naive_expr(n, e->rhs);
         out = one(value_bool(false));
         if (r.count != 1 || !value_unary(e->op, &r.v[0], &out.v[0]))
             n->failed = true;
         return out;
     case EXPR_BINARY:
-        l = eval_expr(n, e->lhs);
-        r = eval_expr(n, e->rhs);
-        return eval_binary(n, e, &l, &r);
+        l = naive_expr(n, e->lhs);
+        r = naive_expr(n, e->rhs);
+        return naive_binary(n, e, &l, &r);
     }
     return (struct many){0};
-}
-
-/* ---- spansets ---- */
-
-static void eval_spanset(struct naive *n, const struct spanset *s, const bool *in, bool *out)
-{
-    uint32_t spans = n->m->span_count;
-    if (s->kind == SPANSET_FILTER) {
-        for (uint32_t i = 0; i < spans; i++) {
-            out[i] = false;
-            if (!in[i] || !look_at(n, i))
-                continue;
-            struct many v = eval_expr(n, s->filter);
-            out[i] = v.count == 1 && v.v[0].type == TRACEQL_BOOL && v.v[0].b;
-        }
-        return;
-    }
-    bool *l = calloc(spans, 1), *r = calloc(spans, 1);
-    eval_spanset(n, s->lhs, in, l);
-    eval_spanset(n, s->rhs, in, r);
-    for (uint32_t i = 0; i < spans; i++) {
-        bool any_l = false, any_r = false;
-        for (uint32_t k = 0; k < spans; k++) {
-            any_l = any_l || (l[k] && n->m->spans[k].trace == n->m->spans[i].trace);
-            any_r = any_r || (r[k] && n->m->spans[k].trace == n->m->spans[i].trace);
-        }
-        out[i] = (l[i] || r[i]) && (s->op == SPANSET_OR || (any_l && any_r));
-    }
-    free(l);
-    free(r);
 }
 
 /* ---- what results show ---- */
@@ -649,71 +577,82 @@ static char *line_of(const struct entry_of *e)
     return (char *)text;
 }
 
-/* Of the span that was looked at last: per level and name the last entry with a value. */
-static char *shown(const struct naive *n)
+struct lines {
+    char *at[2 * TRACEQL_LEVELS * ENTRIES];
+    uint32_t count;
+};
+
+static bool reads(const struct naive *n, int level, const struct entry_of *e)
 {
-    char *lines[TRACEQL_LEVELS * ENTRIES], *text = calloc(1, 1);
-    uint32_t count = 0;
+    for (uint32_t i = 0; n && i < n->condition_count; i++) {
+        const struct condition *c = &n->conditions[i];
+        if (on_level(c, (enum traceql_level)level) && c->attr.intrinsic == e->intrinsic &&
+            slice_eq(name_of(&c->attr), e->name))
+            return true;
+    }
+    return false;
+}
+
+/* Per level and name the last entry with a value. */
+static void add_lines(const struct naive *n, const struct naive *other, struct lines *out)
+{
     for (int level = 0; level < TRACEQL_LEVELS; level++) {
         const struct entries *l = &n->seen[level];
         for (uint32_t i = 0; i < l->count; i++) {
-            bool last = l->at[i].value.count > 0 && !has_own_place(l->at[i].intrinsic);
+            bool name = l->at[i].intrinsic == TRACEQL_SPAN_NAME;
+            bool last = l->at[i].value.count > 0 && !reads(other, level, &l->at[i]) &&
+                        (name || !has_own_place(l->at[i].intrinsic));
             for (uint32_t k = i + 1; k < l->count; k++)
                 last = last && !(l->at[k].value.count && l->at[k].intrinsic == l->at[i].intrinsic &&
                                  slice_eq(l->at[k].name, l->at[i].name));
+            struct entry_of e = l->at[i];
+            if (name)
+                e.name = SLICE("the span's name");
             if (last)
-                lines[count++] = line_of(&l->at[i]);
+                out->at[out->count++] = line_of(&e);
         }
     }
-    qsort(lines, count, sizeof lines[0], by_text);
-    for (uint32_t i = 0; i < count; i++) {
-        size_t len = strlen(text), more = strlen(lines[i]);
+}
+
+/* A selected intrinsic of events or links, of a span that has none. */
+static void add_absent(const struct naive *n, uint32_t span, struct lines *out)
+{
+    bool events = false, links = false;
+    for (uint32_t i = 0; i < n->m->event_count; i++)
+        events = events || n->m->events[i].span == span;
+    for (uint32_t i = 0; i < n->m->link_count; i++)
+        links = links || n->m->links[i].span == span;
+    for (uint32_t i = 0; i < n->condition_count; i++) {
+        const struct expr_attr *a = &n->conditions[i].attr;
+        bool event = naive_level(a) == TRACEQL_LEVEL_EVENT;
+        bool link = naive_level(a) == TRACEQL_LEVEL_LINK;
+        struct entry_of e = {.name = name_of(a), .value.count = 1};
+        if (!a->intrinsic || !((event && !events) || (link && !links)))
+            continue;
+        e.value.v[0] = (struct traceql_value){.type = TRACEQL_STRING, .str = SLICE("")};
+        if (a->intrinsic == TRACEQL_EVENT_TIME)
+            e.value.v[0] = (struct traceql_value){.type = TRACEQL_DURATION};
+        if (a->intrinsic == TRACEQL_LINK_SPAN_ID)
+            e.value.v[0].str = SLICE("0000000000000000");
+        out->at[out->count++] = line_of(&e);
+    }
+}
+
+char *naive_shown(const struct naive *first, const struct naive *second, uint32_t span)
+{
+    struct lines lines = {.count = 0};
+    char *text = calloc(1, 1);
+    add_lines(first, second, &lines);
+    if (second) {
+        add_lines(second, NULL, &lines);
+        add_absent(second, span, &lines);
+    }
+    qsort(lines.at, lines.count, sizeof lines.at[0], by_text);
+    for (uint32_t i = 0; i < lines.count; i++) {
+        size_t len = strlen(text), more = strlen(lines.at[i]);
         text = realloc(text, len + more + 1);
-        memcpy(text + len, lines[i], more + 1);
-        free(lines[i]);
+        memcpy(text + len, lines.at[i], more + 1);
+        free(lines.at[i]);
     }
     return text;
-}
-
-void naive_eval(const struct model *m, const struct traceql_query *q, struct naive_result *out)
-{
-    struct naive *n = calloc(1, sizeof *n);
-    n->m = m;
-    n->all = true;
-    n->arena = arena_new((size_t)64 << 20);
-    bool *in = calloc(m->span_count + 1, 1);
-    *out = (struct naive_result){.matched = calloc(m->span_count + 1, 1),
-                                 .pairs = calloc(m->span_count + 1, sizeof(char *))};
-    for (const struct stage *s = q->pipeline->first; s; s = s->next)
-        wants_of_spanset(n, s->spanset);
-    while (!n->all && reduce_once(n)) {
-    }
-    for (uint32_t i = 0; i < n->condition_count; i++) {
-        if (unscoped(&n->conditions[i]))
-            n->all = false;
-    }
-    for (uint32_t i = 0; i < m->span_count; i++)
-        in[i] = true;
-    for (const struct stage *s = q->pipeline->first; s; s = s->next) {
-        eval_spanset(n, s->spanset, in, out->matched);
-        memcpy(in, out->matched, m->span_count);
-    }
-    for (uint32_t i = 0; i < m->span_count; i++) {
-        if (out->matched[i]) {
-            look_at(n, i);
-            out->pairs[i] = shown(n);
-        }
-    }
-    out->failed = n->failed;
-    free(in);
-    arena_free(n->arena);
-    free(n);
-}
-
-void naive_free(const struct model *m, struct naive_result *r)
-{
-    for (uint32_t i = 0; i < m->span_count; i++)
-        free(r->pairs[i]);
-    free(r->pairs);
-    free(r->matched);
 }

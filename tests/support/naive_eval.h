@@ -1,4 +1,4 @@
-/* A slow, obvious evaluator of TraceQL filters, for comparison with the real one, and the small
+/* A slow, obvious evaluator of TraceQL searches, for comparison with the real one, and the small
  * span tables both are asked about. It follows the language's description span by span with lists
  * of (attribute, value) entries; it shares the parser with the real one and nothing of its
  * evaluation but operators on two scalars. */
@@ -40,8 +40,11 @@ struct model_span {
     const char *name, *status_message;
     int64_t duration_ns, status, kind;
     int64_t left, right, parent;
+    int32_t up; /* the parent's index, MODEL_ROOT, MODEL_APART; agrees with the numbers */
     struct model_attrs attrs;
 };
+
+enum { MODEL_ROOT = -1, MODEL_APART = -2 };
 
 struct model_scope {
     const char *name, *version;
@@ -74,17 +77,26 @@ void model_batch(const struct model *m, const struct traceql_query *q, struct ar
                  struct traceql_batch *out);
 
 /* Values of a result in one line per pair, sorted: "key=`v`", arrays in brackets. */
-struct naive_result {
-    bool failed;   /* the query fails at run time */
-    bool *matched; /* per span */
-    char **pairs;  /* per span: sorted lines; for matched spans */
+struct naive_set {
+    uint32_t trace;
+    uint32_t *spans; /* in order */
+    uint32_t count;
+    char *attrs; /* lines in order: "by(span.a)=1" */
 };
 
-/* q: filters, && and || between them, and pipes. The caller frees with naive_free. */
+struct naive_result {
+    bool failed; /* the query fails at run time */
+    struct naive_set *sets;
+    uint32_t set_count;
+    char **pairs; /* per span: sorted lines; for spans that are in a set */
+};
+
+/* The caller frees with naive_free. */
 void naive_eval(const struct model *m, const struct traceql_query *q, struct naive_result *out);
 void naive_free(const struct model *m, struct naive_result *r);
 
 /* The same lines from the real evaluator. The caller frees. */
 char *pairs_text(const struct traceql_result *r, uint32_t span);
+char *set_attrs_text(const struct traceql_spanset *s);
 
 #endif

@@ -339,10 +339,31 @@ char *pairs_text(const struct traceql_result *r, uint32_t span)
 {
     struct lines l = {0};
     assert_int_equal(traceql_result_pairs(r, span, add_line, &l, NULL), 0);
+    struct traceql_value name = {.type = TRACEQL_STRING};
+    if (traceql_result_name(r, span, &name.str))
+        assert_int_equal(add_line(&l, SLICE("the span's name"), &name, 1), 0);
     qsort(l.at, l.count, sizeof l.at[0], compare_lines);
     struct buf b;
     buf_init(&b, 1 << 20);
     for (uint32_t i = 0; i < l.count; i++) {
+        assert_int_equal(buf_str(&b, l.at[i]), 0);
+        free(l.at[i]);
+    }
+    assert_int_equal(buf_u8(&b, 0), 0);
+    uint8_t *text;
+    size_t len;
+    buf_take(&b, &text, &len);
+    return (char *)text;
+}
+
+char *set_attrs_text(const struct traceql_spanset *s)
+{
+    struct lines l = {0};
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    for (uint32_t i = 0; i < s->attr_count; i++) {
+        assert_int_equal(
+            add_line(&l, s->attrs[i].key, s->attrs[i].values, s->attrs[i].count), 0);
         assert_int_equal(buf_str(&b, l.at[i]), 0);
         free(l.at[i]);
     }

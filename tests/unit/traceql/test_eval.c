@@ -64,8 +64,8 @@ static void ask(const struct model *m, const char *query, struct answer *out)
 static void names_of(const struct model *m, const struct answer *a, char *out, size_t size)
 {
     out[0] = 0;
-    for (uint32_t t = 0; t < a->result.trace_count; t++) {
-        const struct traceql_match *match = &a->result.traces[t];
+    for (uint32_t t = 0; t < a->result.set_count; t++) {
+        const struct traceql_spanset *match = &a->result.sets[t];
         for (uint32_t i = 0; i < match->count; i++) {
             uint32_t span = a->result.spans[match->first + i];
             assert_int_equal(m->spans[span].trace, match->trace);

@@ -19,9 +19,18 @@
 #define S INT64_C(1000000000)
 #define MS INT64_C(1000000)
 
-#define STR(s) {.type = TRACEQL_STRING, .str = {(const uint8_t *)(s), sizeof(s) - 1}}
-#define INT(n) {.type = TRACEQL_INT, .i64 = (n)}
-#define FLT(n) {.type = TRACEQL_FLOAT, .f64 = (n)}
+#define STR(s)                                                                                     \
+    {                                                                                              \
+        .type = TRACEQL_STRING, .str = {(const uint8_t *)(s), sizeof(s) - 1 }                      \
+    }
+#define INT(n)                                                                                     \
+    {                                                                                              \
+        .type = TRACEQL_INT, .i64 = (n)                                                            \
+    }
+#define FLT(n)                                                                                     \
+    {                                                                                              \
+        .type = TRACEQL_FLOAT, .f64 = (n)                                                          \
+    }
 
 /* ---- asking ---- */
 
@@ -112,13 +121,18 @@ static const struct model_attr attrs_d[] = {{"i", 1, {INT(1)}}, {"s", 1, {INT(5)
 static const struct model_attr attrs_e[] = {{"s", 1, {STR("5")}}};
 
 #define SPAN(n, d, st, ...)                                                                        \
-    {.name = n, .status_message = "", .duration_ns = d, .status = st, .left = 1, .right = 2,       \
-     __VA_ARGS__}
-static const struct model_span spans[] = {
-    SPAN("A", MS, 0, .attrs = {attrs_a, 3}),     SPAN("B", 2 * MS, 2, .attrs = {attrs_b, 3}),
-    SPAN("A", 3 * MS, 0, .attrs = {attrs_c, 2}), SPAN("C", 1500 * MS, 0, .attrs = {attrs_d, 2}),
-    SPAN("C", 1, 0, .parent = 1),                SPAN("C", 2, 0, .attrs = {attrs_e, 1}),
-    SPAN("C", 3, 0, .parent = 1),                SPAN("C", 4, 0, .parent = 1)};
+    {                                                                                              \
+        .name = n, .status_message = "", .duration_ns = d, .status = st, .left = 1, .right = 2,    \
+        __VA_ARGS__                                                                                \
+    }
+static const struct model_span spans[] = {SPAN("A", MS, 0, .attrs = {attrs_a, 3}),
+                                          SPAN("B", 2 * MS, 2, .attrs = {attrs_b, 3}),
+                                          SPAN("A", 3 * MS, 0, .attrs = {attrs_c, 2}),
+                                          SPAN("C", 1500 * MS, 0, .attrs = {attrs_d, 2}),
+                                          SPAN("C", 1, 0, .parent = 1),
+                                          SPAN("C", 2, 0, .attrs = {attrs_e, 1}),
+                                          SPAN("C", 3, 0, .parent = 1),
+                                          SPAN("C", 4, 0, .parent = 1)};
 static const int64_t starts[] = {1000 * S, 1005 * S,     1010 * S - 1, 1010 * S,
                                  1020 * S, 1030 * S - 1, 1030 * S,     1040 * S};
 static const struct model_trace trace = {
@@ -180,13 +194,13 @@ static void extremes_and_averages_are_the_described_ones(void **state)
 {
     (void)state;
     const struct traceql_metrics_grid *g = &left_closed;
-    assert_series(g, "{} | min_over_time(duration)", "{__name__=\"min_over_time\"} 0.001 1.5 1e-09\n");
+    assert_series(g, "{} | min_over_time(duration)",
+                  "{__name__=\"min_over_time\"} 0.001 1.5 1e-09\n");
     assert_series(g, "{} | max_over_time(duration) by (name)",
                   "{name=\"A\"} 0.003 - -\n{name=\"B\"} 0.002 - -\n{name=\"C\"} - 1.5 2e-09\n");
     assert_series(g, "{} | avg_over_time(duration)",
                   "{__name__=\"avg_over_time\"} 0.002 1.5 1.5e-09\n");
-    assert_series(g, "{} | avg_over_time(span.i)",
-                  "{__name__=\"avg_over_time\"} 8.33333333 1 -\n");
+    assert_series(g, "{} | avg_over_time(span.i)", "{__name__=\"avg_over_time\"} 8.33333333 1 -\n");
     assert_series(g, "{} | min_over_time(span.i)", "{__name__=\"min_over_time\"} -5 1 -\n");
     assert_series(g, "{} | min_over_time(span.s)", "{__name__=\"min_over_time\"} - 5 -\n");
     assert_series(g, "{} | min_over_time(traceDuration)",
@@ -390,15 +404,16 @@ static void random_fill(struct rng *r, struct random_model *m)
         m->resources[i] = random_attrs(r, m->attrs[SPANS + i]);
     m->scopes[0] = (struct model_scope){.name = "lib", .version = ""};
     for (uint32_t i = 0; i < SPANS; i++) {
-        m->spans[i] = (struct model_span){.trace = i / 10,
-                                          .resource = (uint32_t)rng_below(r, 4),
-                                          .id = slice_of(m->ids[0], 8),
-                                          .name = names[rng_below(r, 4)],
-                                          .status_message = "",
-                                          .duration_ns = (int64_t)(rng_next(r) >> rng_below(r, 50) >> 14),
-                                          .status = (int64_t)rng_below(r, 3),
-                                          .kind = (int64_t)rng_below(r, 6),
-                                          .attrs = random_attrs(r, m->attrs[i])};
+        m->spans[i] =
+            (struct model_span){.trace = i / 10,
+                                .resource = (uint32_t)rng_below(r, 4),
+                                .id = slice_of(m->ids[0], 8),
+                                .name = names[rng_below(r, 4)],
+                                .status_message = "",
+                                .duration_ns = (int64_t)(rng_next(r) >> rng_below(r, 50) >> 14),
+                                .status = (int64_t)rng_below(r, 3),
+                                .kind = (int64_t)rng_below(r, 6),
+                                .attrs = random_attrs(r, m->attrs[i])};
         m->starts[i] = (int64_t)rng_below(r, 120);
     }
     m->m = (struct model){.traces = m->traces,
@@ -430,7 +445,8 @@ static struct traceql_value naive_list(const struct model_attrs *l, enum traceql
     return nil;
 }
 
-static struct traceql_value naive_value(const struct random_model *m, uint32_t span, const char *attr)
+static struct traceql_value naive_value(const struct random_model *m, uint32_t span,
+                                        const char *attr)
 {
     const struct model_span *s = &m->spans[span];
     const struct model_attrs *res = &m->resources[s->resource];
@@ -447,8 +463,7 @@ static struct traceql_value naive_value(const struct random_model *m, uint32_t s
         return naive_list(&s->attrs, TRACEQL_LEVEL_SPAN, slice_cstr(attr + 5), &entry);
     struct traceql_value v =
         naive_list(&s->attrs, TRACEQL_LEVEL_SPAN, slice_cstr(attr + 1), &entry);
-    return entry ? v
-                 : naive_list(res, TRACEQL_LEVEL_RESOURCE, slice_cstr(attr + 1), &entry);
+    return entry ? v : naive_list(res, TRACEQL_LEVEL_RESOURCE, slice_cstr(attr + 1), &entry);
 }
 
 static bool same_value(const struct traceql_value *a, const struct traceql_value *b)
@@ -460,9 +475,16 @@ static bool same_value(const struct traceql_value *a, const struct traceql_value
                                      : a->i64 == b->i64;
 }
 
-static const char *const attributes[] = {"span.a", ".a",   "resource.a", "name", "span.b",
-                                         ".b", "status", "span.http.status_code",
-                                         ".http.status_code", "duration"};
+static const char *const attributes[] = {"span.a",
+                                         ".a",
+                                         "resource.a",
+                                         "name",
+                                         "span.b",
+                                         ".b",
+                                         "status",
+                                         "span.http.status_code",
+                                         ".http.status_code",
+                                         "duration"};
 enum { ATTRIBUTES = sizeof attributes / sizeof attributes[0] };
 static const char *const functions[] = {"count_over_time", "min_over_time", "max_over_time",
                                         "sum_over_time", "avg_over_time"};
@@ -504,7 +526,8 @@ static double naive_sample(const struct random_model *m, const struct traceql_se
 
 static void compare_with_naive(struct rng *r, struct random_model *m)
 {
-    const char *by[2] = {attributes[rng_below(r, ATTRIBUTES)], attributes[rng_below(r, ATTRIBUTES)]};
+    const char *by[2] = {attributes[rng_below(r, ATTRIBUTES)],
+                         attributes[rng_below(r, ATTRIBUTES)]};
     uint32_t by_count = by[0] == by[1] ? 1 : (uint32_t)rng_below(r, 3);
     int function = (int)rng_below(r, 5);
     const char *attr = attributes[rng_below(r, ATTRIBUTES)];
@@ -592,7 +615,8 @@ static void jobs_may_be_merged_in_any_order(void **state)
             for (uint32_t k = 0; k < 4; k++)
                 must(traceql_metrics_merge(a.metrics, parts[order & 1 ? 3 - k : k ^ order], &err),
                      &err, query);
-            must(traceql_metrics_finish(a.metrics, a.arena, &a.series, &a.count, &err), &err, query);
+            must(traceql_metrics_finish(a.metrics, a.arena, &a.series, &a.count, &err), &err,
+                 query);
             char *got = text_of(&a, &grid, 17);
             assert_string_equal(got, want);
             uint64_t sum = exemplars_sum(&a);
