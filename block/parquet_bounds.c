@@ -57,17 +57,46 @@ static struct bounds bounds_f64(const double *v, uint32_t count)
     return b;
 }
 
+/* The first eight bytes as a number, zeros behind a shorter string: where these differ, strings are
+ * in the same order, and most need no more than this. */
+static inline uint64_t lead_of(struct slice s)
+{
+    uint64_t v = 0;
+    if (s.len >= sizeof v)
+        memcpy(&v, s.ptr, sizeof v);
+    else if (s.len > 0)
+        memcpy(&v, s.ptr, s.len);
+    return __builtin_bswap64(v);
+}
+
+struct extremes {
+    struct slice min, max;
+    uint64_t min_lead, max_lead;
+};
+
+static struct extremes extremes_of(struct slice v)
+{
+    return (struct extremes){.min = v, .max = v, .min_lead = lead_of(v), .max_lead = lead_of(v)};
+}
+
+static inline void extremes_add(struct extremes *e, struct slice v)
+{
+    uint64_t lead = lead_of(v);
+    if (lead < e->min_lead || (lead == e->min_lead && slice_cmp(v, e->min) < 0)) {
+        e->min = v;
+        e->min_lead = lead;
+    } else if (lead > e->max_lead || (lead == e->max_lead && slice_cmp(v, e->max) > 0)) {
+        e->max = v;
+        e->max_lead = lead;
+    }
+}
+
 static struct bounds bounds_slices(const struct slice *v, uint32_t count)
 {
-    struct slice min = v[0];
-    struct slice max = v[0];
-    for (uint32_t i = 1; i < count; i++) {
-        if (slice_cmp(v[i], min) < 0)
-            min = v[i];
-        else if (slice_cmp(v[i], max) > 0)
-            max = v[i];
-    }
-    return (struct bounds){.any = true, .min.bytes = min, .max.bytes = max};
+    struct extremes e = extremes_of(v[0]);
+    for (uint32_t i = 1; i < count; i++)
+        extremes_add(&e, v[i]);
+    return (struct bounds){.any = true, .min.bytes = e.min, .max.bytes = e.max};
 }
 
 /* Each entry is compared once, however often it stands in the page. */
@@ -78,8 +107,7 @@ static struct bounds bounds_indices(const struct column *c, const uint32_t *idx,
         assert(idx[i] < c->dict_count);
         seen[idx[i]] = 1;
     }
-    struct slice min = c->dict[idx[0]];
-    struct slice max = min;
+    struct extremes e = extremes_of(c->dict[idx[0]]);
     for (uint32_t at = 0; at < c->dict_count;) {
         if (c->dict_count - at >= 8 && load_u64le(seen + at) == 0) {
             at += 8;
@@ -87,14 +115,11 @@ static struct bounds bounds_indices(const struct column *c, const uint32_t *idx,
         }
         if (seen[at]) {
             seen[at] = 0;
-            if (slice_cmp(c->dict[at], min) < 0)
-                min = c->dict[at];
-            else if (slice_cmp(c->dict[at], max) > 0)
-                max = c->dict[at];
+            extremes_add(&e, c->dict[at]);
         }
         at++;
     }
-    return (struct bounds){.any = true, .min.bytes = min, .max.bytes = max};
+    return (struct bounds){.any = true, .min.bytes = e.min, .max.bytes = e.max};
 }
 
 struct bounds bounds_of(const struct parquet_node *node, const struct column *c, uint32_t first,

@@ -119,6 +119,8 @@ int tag_parse(struct slice text, struct arena *a, struct query_tags *out, struct
         if (f->intrinsic == TRACEQL_ATTRIBUTE)
             out->levels |= 1u << f->level;
     }
+    if (out->intrinsic == TRACEQL_SPAN_START) /* a constant, which asks for nothing but spans */
+        return not_valid(text, err);
     if (out->intrinsic == TRACEQL_ATTRIBUTE && traceql_field_count(q) > 1)
         out->levels |= 1u << TRACEQL_LEVEL_SCOPE; /* without scope: Tempo looks there too */
     return 0;

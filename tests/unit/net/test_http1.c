@@ -454,7 +454,7 @@ static void head_past_the_limit_is_refused(void **state)
     assert_true(tcp_puts(fd, "GET /echo HTTP/1.1\r\nHost: h\r\nX: "));
     static char fill[1024];
     memset(fill, 'y', sizeof fill);
-    for (int i = 0; i < 200 && tcp_send(fd, fill, sizeof fill); i++)
+    for (int i = 0; i < 2000 && tcp_send(fd, fill, sizeof fill); i++)
         ;
     assert_true(tcp_closed_within(fd, 3000));
     close(fd);
