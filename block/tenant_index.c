@@ -29,9 +29,9 @@
 
 static int full(struct err *err, int rc)
 {
-    return rc == ERR_LIMIT ? err_set(err, rc, "a tenant index of more than %zu bytes",
-                                     LIMIT_TENANT_INDEX_BYTES)
-                           : err_set(err, rc, "no memory for a tenant index");
+    return rc == ERR_LIMIT
+               ? err_set(err, rc, "a tenant index of more than %zu bytes", LIMIT_TENANT_INDEX_BYTES)
+               : err_set(err, rc, "no memory for a tenant index");
 }
 
 static int unzstd(struct slice in, struct buf *out, struct err *err)
@@ -278,13 +278,13 @@ static int read_meta_bytes(const struct field *f, struct arena *a, struct block_
     case 5:
         return arena_slice(a, f->bytes, &m->tenant) ? 0 : arena_err(a, err, "a tenant index");
     case 11:
-        return f->bytes.len == 1 ? 0
-                                 : err_set(err, ERR_CORRUPT, "protobuf: an encoding of %zu bytes",
-                                           f->bytes.len);
+        return f->bytes.len == 1
+                   ? 0
+                   : err_set(err, ERR_CORRUPT, "protobuf: an encoding of %zu bytes", f->bytes.len);
     default:
-        return f->bytes.len ? block_dedicated_parse(f->bytes, a, &m->dedicated,
-                                                    &m->dedicated_count, err)
-                            : 0;
+        return f->bytes.len
+                   ? block_dedicated_parse(f->bytes, a, &m->dedicated, &m->dedicated_count, err)
+                   : 0;
     }
 }
 
@@ -363,8 +363,8 @@ static int room_for(struct tenant_index *x, size_t live, size_t compacted, struc
                     struct err *err)
 {
     *x = (struct tenant_index){.live = arena_array(a, struct block_meta, live),
-                               .compacted = arena_array(a, struct tenant_index_compacted,
-                                                        compacted)};
+                               .compacted =
+                                   arena_array(a, struct tenant_index_compacted, compacted)};
     return x->live && x->compacted ? 0 : arena_err(a, err, "a tenant index");
 }
 
@@ -449,8 +449,7 @@ static int compacted_time(struct slice json, struct arena *a, uint64_t *out, str
     return rc < 0 ? rc : 0;
 }
 
-static int json_metas(struct json_pull *j, struct arena *a, bool compacted,
-                      struct tenant_index *x)
+static int json_metas(struct json_pull *j, struct arena *a, bool compacted, struct tenant_index *x)
 {
     struct json_iter it = {0};
     struct slice json;
@@ -511,8 +510,8 @@ static int json_pass(struct slice json, struct arena *a, struct tenant_index *x,
         seen_live |= is_live;
         seen_compacted |= is_compacted;
         if (is_live || is_compacted)
-            rc = x ? json_metas(&j, a, is_compacted, x)
-                   : json_count(&j, is_live ? live : compacted);
+            rc =
+                x ? json_metas(&j, a, is_compacted, x) : json_count(&j, is_live ? live : compacted);
         else if (x && slice_eq_nocase(key, SLICE("created_at")))
             rc = json_time(&j, &x->created_unix_ns);
         else

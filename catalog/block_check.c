@@ -143,8 +143,9 @@ int block_check_many(struct objstore *store, struct block_check *checks, size_t 
         c->rc = 0;
         c->err = (struct err){.code = ERR_OK};
         if (shards > LIMIT_BLOCK_CHECK_SHARDS) {
-            c->rc = err_set(&c->err, ERR_CORRUPT, "meta.json tells of %u bloom shards, at most %d "
-                                                  "are taken",
+            c->rc = err_set(&c->err, ERR_CORRUPT,
+                            "meta.json tells of %u bloom shards, at most %d "
+                            "are taken",
                             shards, LIMIT_BLOCK_CHECK_SHARDS);
             continue;
         }

@@ -1,5 +1,5 @@
-/* Whether a block is whole, told at first sight: the checks that Tempo makes of its blocks at start,
- * for the price of a few bytes. Nothing of the rows is read (rubato block check does that).
+/* Whether a block is whole, told at first sight: the checks that Tempo makes of its blocks at
+ * start, for the price of a few bytes. Nothing of the rows is read (rubato block check does that).
  *
  * - data.parquet has the size that meta.json tells, and ends in the footer's length and PAR1;
  * - the footer has the length that meta.json tells;
@@ -37,8 +37,8 @@ int block_quarantine_new(const struct log *log, struct metrics *metrics,
                          struct block_quarantine **out, struct err *err);
 void block_quarantine_free(struct block_quarantine *q); /* NULL is fine */
 /* A block was checked. Damaged: named in the log and counted in
- * tempodb_block_validation_failed_total when it was not known yet. Whole: forgotten. Returns whether
- * the block may be served. */
+ * tempodb_block_validation_failed_total when it was not known yet. Whole: forgotten. Returns
+ * whether the block may be served. */
 bool block_quarantine_tell(struct block_quarantine *q, const struct block_check *check);
 size_t block_quarantine_count(const struct block_quarantine *q);
 

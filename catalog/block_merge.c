@@ -1,4 +1,5 @@
-/* The merge: one reader a block, the smallest id of their next rows, fragments combined, written. */
+/* The merge: one reader a block, the smallest id of their next rows, fragments combined, written.
+ */
 #include "catalog/block_merge.h"
 
 #include <stdlib.h>
@@ -7,8 +8,9 @@
 #include "block/block_schema.h"
 #include "catalog/block_rows.h"
 
-/* How the 128 MB are spent. Readers together: windows of spans, and the stored pages behind them. */
-#define READ_BYTES ((size_t)24 << 20)
+/* How the 128 MB are spent. Readers together: windows of spans, and the stored pages behind them.
+ */
+#define READ_BYTES ((size_t)16 << 20)
 #define READ_BYTES_LEAST ((size_t)256 << 10) /* of one reader, however many there are */
 /* By the shredder's own count; its columns take about as much again, encoded a fifth of it. */
 #define ROW_GROUP_BYTES ((uint64_t)10 << 20)
@@ -86,8 +88,8 @@ static int inputs_check(const struct block_merge_opts *o, struct err *err)
 }
 
 /* The entries that have a column in vParquet4; the attributes of the others are stored like any. */
-static int dedicated_keep(const struct block_meta *m, struct arena *a,
-                          struct block_dedicated **out, size_t *count, struct err *err)
+static int dedicated_keep(const struct block_meta *m, struct arena *a, struct block_dedicated **out,
+                          size_t *count, struct err *err)
 {
     struct block_places places = {0};
     *count = 0;

@@ -29,13 +29,13 @@ struct block_merge_stats {
 typedef int(block_merge_progress_fn)(void *ctx, const struct block_merge_stats *so_far);
 
 struct block_merge_opts {
-    struct objstore *store; /* of the inputs */
-    struct objstore *out;   /* NULL: the same */
+    struct objstore *store;                 /* of the inputs */
+    struct objstore *out;                   /* NULL: the same */
     const struct block_meta *const *inputs; /* of one tenant */
     size_t input_count;
-    uint8_t id[16];         /* of the new block */
-    struct slice tenant;    /* of the new block; empty: that of the inputs */
-    uint64_t row_group_bytes; /* 0, or above what memory allows: as large as it allows */
+    uint8_t id[16];              /* of the new block */
+    struct slice tenant;         /* of the new block; empty: that of the inputs */
+    uint64_t row_group_bytes;    /* 0, or above what memory allows: as large as it allows */
     double bloom_false_positive; /* 0: 0.01 */
     uint32_t bloom_shard_bytes;  /* 0: 102400 */
     uint64_t deadline_mono_ns;

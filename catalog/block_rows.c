@@ -1,4 +1,5 @@
-/* A block's rows, a window at a time: which pages, fetch, decode, keep the window's part, assemble. */
+/* A block's rows, a window at a time: which pages, fetch, decode, keep the window's part, assemble.
+ */
 #include "catalog/block_rows.h"
 
 #include <assert.h>
@@ -34,7 +35,7 @@ struct raw {
 };
 
 struct leaf_state {
-    int file_leaf; /* -1: the file lacks it */
+    int file_leaf;                       /* -1: the file lacks it */
     struct parquet_page_location *pages; /* NULL: no offset index */
     uint32_t page_count;
     struct raw dict, data;
@@ -49,7 +50,7 @@ struct block_rows {
     struct block_rows_opts opts;
     char uuid[37];
     struct buf key;
-    struct arena *footer, *group; /* by how long they are needed */
+    struct arena *footer, *group;  /* by how long they are needed */
     struct arena *columns, *pages; /* of the scratch */
     struct block_rows_scratch own;
     struct parquet_file *file;
@@ -104,8 +105,8 @@ static int rows_wrap(const struct block_rows *r, int rc, struct err *err)
 static int bind(struct block_rows *r, struct err *err)
 {
     int leaf_of[BLOCK_LEAVES];
-    int rc = block_open(r->opts.store, r->opts.meta, r->opts.deadline_mono_ns, r->footer, &r->file,
-                        err);
+    int rc =
+        block_open(r->opts.store, r->opts.meta, r->opts.deadline_mono_ns, r->footer, &r->file, err);
     if (rc == 0)
         rc = block_schema_bind(r->file, r->opts.meta->version, leaf_of, err);
     if (rc < 0)
@@ -305,10 +306,10 @@ static int indexes_load(struct block_rows *r, struct err *err)
         const struct parquet_chunk *c = chunk_of(r, r->leaves[i]);
         if (c->offset_index_bytes == 0)
             continue;
-        rc = parquet_offset_index_decode(r->file, r->row_group, (uint32_t)l->file_leaf,
-                                         raw_part(&raw, c->offset_index_offset,
-                                                  c->offset_index_bytes),
-                                         r->group, &l->pages, &l->page_count, err);
+        rc = parquet_offset_index_decode(
+            r->file, r->row_group, (uint32_t)l->file_leaf,
+            raw_part(&raw, c->offset_index_offset, c->offset_index_bytes), r->group, &l->pages,
+            &l->page_count, err);
     }
     raw_drop(r, &raw);
     return rc;
@@ -320,8 +321,7 @@ static int group_next(struct block_rows *r, struct err *err)
     if (r->group_open)
         r->row_group++;
     r->group_open = false;
-    while (r->row_group < r->file->row_group_count &&
-           r->file->row_groups[r->row_group].rows == 0)
+    while (r->row_group < r->file->row_group_count && r->file->row_groups[r->row_group].rows == 0)
         r->row_group++;
     if (r->row_group == r->file->row_group_count)
         return 1;

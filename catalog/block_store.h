@@ -20,15 +20,15 @@ struct block_writer_opts {
     uint8_t id[16];
     const struct block_dedicated *dedicated;
     size_t dedicated_count;
-    uint64_t row_group_bytes;      /* a row group is cut at about this size */
+    uint64_t row_group_bytes; /* a row group is cut at about this size */
     double bloom_false_positive;
-    uint32_t bloom_shard_bytes;    /* largest; a small block gets a smaller filter */
+    uint32_t bloom_shard_bytes; /* largest; a small block gets a smaller filter */
     uint32_t compaction_level;
-    uint32_t replication_factor;   /* 0: none is written */
-    uint64_t objects_max;          /* no more traces than this will come, and the bloom filter is
-                                      made for so many; 0: not known, ids are kept to the end */
+    uint32_t replication_factor; /* 0: none is written */
+    uint64_t objects_max;        /* no more traces than this will come, and the bloom filter is
+                                    made for so many; 0: not known, ids are kept to the end */
     uint64_t start_unix_ns, end_unix_ns; /* of meta.json; 0 and 0: of the spans */
-    uint64_t deadline_mono_ns;     /* for the whole block */
+    uint64_t deadline_mono_ns;           /* for the whole block */
 };
 
 int block_writer_new(struct objstore *store, struct block_writer **out, struct err *err);

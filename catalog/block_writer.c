@@ -194,8 +194,8 @@ static int put_blooms(struct block_writer *w, uint32_t *shards, struct err *err)
 static int put_index(struct block_writer *w, struct err *err)
 {
     buf_reset(&w->encoded);
-    int rc = block_index_write((const uint8_t(*)[16])w->last_ids.at, w->last_ids.count,
-                               &w->encoded);
+    int rc =
+        block_index_write((const uint8_t(*)[16])w->last_ids.at, w->last_ids.count, &w->encoded);
     if (rc < 0)
         return err_set(err, rc, "no memory for a block's index");
     return put(w, "index", buf_view(&w->encoded), err);

@@ -16,8 +16,8 @@ struct logfmt {
 
 static int unexpected(const struct logfmt *l, struct err *err)
 {
-    return err_set(err, ERR_INVALID, "invalid tags: unexpected '%c' at pos %zu",
-                   l->text.ptr[l->at], l->at + 1);
+    return err_set(err, ERR_INVALID, "invalid tags: unexpected '%c' at pos %zu", l->text.ptr[l->at],
+                   l->at + 1);
 }
 
 static uint8_t peek(const struct logfmt *l)

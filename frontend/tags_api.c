@@ -352,7 +352,7 @@ static int answer_tags(struct tags_query *t, struct answer *out, struct err *err
 {
     struct tag_set *set = &t->collector.set;
     if (t->explain)
-        t->metrics.truncated = t->collector.full     ? t->collector.full
+        t->metrics.truncated = t->collector.full    ? t->collector.full
                                : t->blocks_left_out ? "blocks"
                                                     : NULL;
     tag_set_sort(set);

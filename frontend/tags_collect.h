@@ -8,7 +8,8 @@
 struct tag_limits {
     uint64_t bytes_max; /* the texts stay below it; 0: no limit */
     uint32_t count_max; /* of each level; 0: no limit */
-    uint32_t stale_max; /* known ones in a row, of each level, before no more is expected; 0: none */
+    uint32_t
+        stale_max; /* known ones in a row, of each level, before no more is expected; 0: none */
 };
 
 struct tag_collector {

@@ -65,7 +65,7 @@ static int not_valid(struct slice text, struct err *err)
  * that would end it there. */
 static bool one_word(struct slice s)
 {
-    static const char *const scopes[] = {"resource.", "span.", "event.", "link.",
+    static const char *const scopes[] = {"resource.",        "span.", "event.", "link.",
                                          "instrumentation.", "."};
     bool attribute = false;
     for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++)
@@ -139,14 +139,15 @@ void tag_parse_bare(struct slice name, struct query_tags *out)
                       {"root.service.name", TRACEQL_TRACE_ROOT_SERVICE},
                       {"trace:id", TRACEQL_TRACE_ID},
                       {"span:id", TRACEQL_SPAN_ID}};
-    static const char *const resource[] = {"service.name", "cluster", "namespace", "pod",
-                                           "container", "k8s.cluster.name", "k8s.namespace.name",
-                                           "k8s.pod.name", "k8s.container.name"};
+    static const char *const resource[] = {
+        "service.name",      "cluster",          "namespace",          "pod",
+        "container",         "k8s.cluster.name", "k8s.namespace.name", "k8s.pod.name",
+        "k8s.container.name"};
     static const char *const span[] = {"http.method", "http.url", "http.status_code"};
     out->intrinsic = TRACEQL_ATTRIBUTE;
     out->name = name;
-    out->levels = 1u << TRACEQL_LEVEL_RESOURCE | 1u << TRACEQL_LEVEL_SCOPE |
-                  1u << TRACEQL_LEVEL_SPAN;
+    out->levels =
+        1u << TRACEQL_LEVEL_RESOURCE | 1u << TRACEQL_LEVEL_SCOPE | 1u << TRACEQL_LEVEL_SPAN;
     for (size_t i = 0; i < sizeof intrinsics / sizeof intrinsics[0]; i++) {
         if (slice_eq(name, slice_cstr(intrinsics[i].name)))
             out->intrinsic = intrinsics[i].intrinsic;

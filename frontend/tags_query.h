@@ -13,11 +13,10 @@ int tag_parse(struct slice text, struct arena *a, struct query_tags *out, struct
  * something of their own. */
 void tag_parse_bare(struct slice name, struct query_tags *out);
 
-/* The filter in a q parameter: the one spanset filter at its beginning, of which only the parts that
- * can be understood count, so that a query that is being typed filters already. *out NULL: there is
- * nothing to filter by. What Tempo does not filter by is left out here too: filters joined by
- * operators, and attributes without scope. Fails only for want of memory. */
-int tags_filter(struct slice q, struct arena *a, const struct traceql_query **out,
-                struct err *err);
+/* The filter in a q parameter: the one spanset filter at its beginning, of which only the parts
+ * that can be understood count, so that a query that is being typed filters already. *out NULL:
+ * there is nothing to filter by. What Tempo does not filter by is left out here too: filters joined
+ * by operators, and attributes without scope. Fails only for want of memory. */
+int tags_filter(struct slice q, struct arena *a, const struct traceql_query **out, struct err *err);
 
 #endif

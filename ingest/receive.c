@@ -145,7 +145,7 @@ static int unpack(struct push *p, struct err *err)
     if (rc == ERR_LIMIT)
         return err_set(err, rc, "http: request body too large");
     if (rc < 0)
-        return err_set(err, ERR_INVALID, "%s", err->msg);
+        return err->code = ERR_INVALID;
     size_t more = p->own.len > p->body.len ? p->own.len - p->body.len : 0;
     p->body = buf_view(&p->own);
     return flush_reserve(in, p, more) ? 0 : err_set(err, ERR_UNAVAILABLE, "%s", buffer_full);
@@ -235,7 +235,7 @@ void ingest_grpc(void *ctx, struct net_request *req)
                      "unknown method %s for service "
                      "opentelemetry.proto.collector.trace.v1.TraceService",
                      text_escape(method, 60, shown, sizeof shown));
-        else if (slash == path.len || slash == 0)
+        else if (slash == 0 || path.len == 0)
             snprintf(text, sizeof text, "malformed method name: \"%s\"",
                      text_escape(req->path, 60, shown, sizeof shown));
         else
@@ -245,8 +245,9 @@ void ingest_grpc(void *ctx, struct net_request *req)
         return;
     }
     if (req->body_rc < 0) {
+        bool later = req->body_rc == ERR_UNAVAILABLE;
         reply_status(req, false, 400, err_code_grpc(req->body_rc), slice_cstr(req->body_err.msg),
-                     0);
+                     later ? retry_ms(in) : 0);
         return;
     }
     push_start(in, req, false, slice_of(NULL, 0));
@@ -292,6 +293,10 @@ void ingest_http(void *ctx, struct net_request *req)
     bool json;
     if (!check_http(req, &json))
         return;
+    if (req->body_rc == ERR_UNAVAILABLE) {
+        reply_status(req, json, 503, 14, slice_cstr(req->body_err.msg), retry_ms(in));
+        return;
+    }
     if (req->body_rc < 0) {
         reply_status(req, json, 413, 8, SLICE("http: request body too large"), 0);
         return;

@@ -38,6 +38,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *mhd)
     if (conn->h1.state == HTTP1_IDLE)
         net_conn_deadline(conn, net_deadline_ms(s, conn->listener->opts.read_timeout_ms));
     conn->h1.state = HTTP1_BODY;
+    net_server_due(s, s->loop.now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS);
     /* A proxy's form, "http://host/path": what counts is the path. */
     struct slice target = slice_cstr(uri);
     if (slice_starts(target, SLICE("http://"))) {
@@ -104,6 +105,7 @@ static enum MHD_Result take_body(struct net_conn *conn, struct net_exchange *ex,
         int rc = buf_slice(&ex->body, data);
         if (rc == ERR_LIMIT)
             body_too_large(ex);
+        net_exchange_charge(ex);
         return rc == 0 || rc == ERR_LIMIT ? MHD_YES : MHD_NO;
     }
     conn->h1.discarded += data.len;
@@ -230,6 +232,7 @@ void http1_start(struct net_conn *conn, const struct sockaddr_storage *addr, soc
     conn->h1 = (struct http1){.state = HTTP1_HEAD};
     s->loop.adding = conn;
     s->loop.run_mhd = true;
+    net_server_due(s, s->loop.now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS);
     /* On failure it has closed the descriptor. */
     MHD_add_connection(s->mhd, conn->fd, (const struct sockaddr *)addr, addr_len);
     if (s->loop.adding) {
@@ -242,6 +245,20 @@ void http1_cut(struct net_conn *conn)
 {
     net_conn_deadline(conn, 0);
     shutdown(conn->fd, SHUT_RDWR);
+}
+
+uint64_t http1_sweep(struct net_conn *conn, uint64_t now_ns)
+{
+    bool half = conn->h1.state == HTTP1_HEAD || conn->h1.state == HTTP1_BODY;
+    char byte;
+    if ((conn->deadline_ns && conn->deadline_ns <= now_ns) ||
+        (half && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)) {
+        http1_cut(conn);
+        return 0;
+    }
+    uint64_t look_ns = now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS;
+    return half && (!conn->deadline_ns || look_ns < conn->deadline_ns) ? look_ns
+                                                                       : conn->deadline_ns;
 }
 
 void http1_drain(struct net_conn *conn)

@@ -323,6 +323,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     int rc =
         grpc_unary_feed(&st->unary, slice_of(data, len), st->conn->listener->opts.body_bytes_max,
                         &st->ex->body, &st->ex->req.body_err);
+    if (rc == 0)
+        rc = net_exchange_charge(st->ex);
     if (rc < 0)
         hand_error(st, rc);
     return 0;

@@ -1,6 +1,8 @@
 /* Exchanges and the core: the only state of the server that threads share. */
 #include "net/net_exchange.h"
 
+#include "net/net_limits.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -93,6 +95,7 @@ static void exchange_free(struct net_exchange *ex)
     buf_clear(&ex->body);
     vec_free(&ex->entries);
     free(ex->headers);
+    core->body_bytes -= ex->loop.charged;
     if (ex->loop.counted)
         net_core_busy(core, -1);
     free(ex);
@@ -147,11 +150,28 @@ int net_exchange_head_done(struct net_exchange *ex)
     return 0;
 }
 
+int net_exchange_charge(struct net_exchange *ex)
+{
+    struct net_core *core = ex->core;
+    core->body_bytes += ex->body.cap - ex->loop.charged; /* wraps around rightly when it shrank */
+    ex->loop.charged = ex->body.cap;
+    if (ex->body.cap && core->body_bytes > LIMIT_BODIES_BYTES) {
+        buf_clear(&ex->body);
+        net_exchange_charge(ex);
+        ex->req.body_rc =
+            err_set(&ex->req.body_err, ERR_UNAVAILABLE,
+                    "too many requests under way: their bodies fill %u MiB", LIMIT_BODIES_BYTES >> 20);
+    }
+    return ex->req.body_rc;
+}
+
 void net_exchange_hand(struct net_exchange *ex, const struct net_listener_opts *opts)
 {
     assert(!ex->loop.handed);
-    if (ex->req.body_rc < 0)
+    if (ex->req.body_rc < 0) {
         buf_clear(&ex->body);
+        net_exchange_charge(ex);
+    }
     ex->req.body = buf_view(&ex->body);
     ex->loop.handed = true;
     ex->holders++;

@@ -20,6 +20,7 @@
 struct net_core {
     const struct clock *clock;
     _Atomic uint32_t holders;
+    _Atomic uint64_t body_bytes; /* storage of all request bodies */
     int wake_fd;           /* eventfd that wakes the loop */
     pthread_t loop_thread; /* set before anything is served */
     pthread_mutex_t mu;
@@ -69,6 +70,7 @@ struct net_exchange {
         void *wire; /* struct net_conn (HTTP/1.1) or struct h2_stream; NULL: client gone */
         bool handed;
         bool counted;
+        size_t charged; /* part of core->body_bytes */
     } loop;
     struct net_answer answer; /* the replier's, then the loop's */
     struct buf head;          /* request line and headers as text; slices of req point into it */
@@ -90,6 +92,9 @@ struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto prot
 int net_exchange_header(struct net_exchange *ex, struct slice name, struct slice value);
 /* The head is complete: req gets its headers, and from now on the exchange counts as under way. */
 int net_exchange_head_done(struct net_exchange *ex);
+/* After each change of body: its storage counts towards what all requests may hold. Past
+ * LIMIT_BODIES_BYTES this body is given up and body_rc says ERR_UNAVAILABLE; returns body_rc. */
+int net_exchange_charge(struct net_exchange *ex);
 /* Gives the request to the handler, which holds the exchange from now on. */
 void net_exchange_hand(struct net_exchange *ex, const struct net_listener_opts *opts);
 /* Was it answered inside the handler? Then the answer is the caller's to send now. */

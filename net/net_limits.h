@@ -16,6 +16,15 @@
  * does so while a client's input does not fit its pool, and would keep a processor busy. */
 #define LIMIT_HTTP1_SPIN_MS 5u
 
+/* Storage of all request bodies of a server, from their first byte to their answer: a client that
+ * sends three quarters of a body and waits holds memory that nobody else counts.
+ * Hit: the request whose body passes it is answered as overload, 503 or UNAVAILABLE. */
+#define LIMIT_BODIES_BYTES (192u << 20)
+
+/* How often the end of a client's sending is looked for while its request is half here:
+ * libmicrohttpd is not always woken by it. */
+#define LIMIT_HTTP1_HALF_MS 1000u
+
 /* Bytes of a body past its limit that are read and thrown away, so that a client that sends first
  * and reads later sees the answer rather than a reset. The read timeout bounds it as well.
  * Hit: the connection is closed without an answer. */

@@ -244,12 +244,11 @@ static void loop_sweep(struct net_server *s)
         uint64_t due_ns = conn->deadline_ns;
         if (conn->state == NET_CONN_HTTP2) {
             due_ns = http2_sweep(conn);
+        } else if (conn->state == NET_CONN_HTTP1) {
+            due_ns = http1_sweep(conn, now_ns);
         } else if (due_ns && due_ns <= now_ns) {
             due_ns = 0;
-            if (conn->state == NET_CONN_PEEK)
-                peek_close(conn);
-            else
-                http1_cut(conn);
+            peek_close(conn);
         }
         net_server_due(s, due_ns);
     }

@@ -146,6 +146,8 @@ void http1_start(struct net_conn *conn, const struct sockaddr_storage *addr, soc
 /* The answer of the exchange on conn has come. */
 void http1_answered(struct net_conn *conn);
 /* Cuts the connection: it closes at libmicrohttpd's next turn. */
+/* Cuts what is overdue or has ended half-way; returns when to look again, 0: never. */
+uint64_t http1_sweep(struct net_conn *conn, uint64_t now_ns);
 void http1_cut(struct net_conn *conn);
 void http1_drain(struct net_conn *conn);
 

@@ -39,7 +39,7 @@ struct bench {
     pid_t server;
 
     pthread_mutex_t mu;
-    uint64_t next; /* hold mu: request to send */
+    uint64_t next;        /* hold mu: request to send */
     struct err first_err; /* hold mu */
 };
 
@@ -358,9 +358,9 @@ int bench_ingest(int argc, char **argv)
     if (rc == 0)
         rc = start_server(&b, &err); /* before this process has threads */
     if (rc == 0)
-        rc = http_client_new(&(struct http_client_opts){.connections_max = SENDERS,
-                                                        .clock = &clock_system},
-                             &b.http, &err);
+        rc = http_client_new(
+            &(struct http_client_opts){.connections_max = SENDERS, .clock = &clock_system}, &b.http,
+            &err);
     if (rc == 0)
         rc = wait_ready(&b, &err);
     if (rc == 0)

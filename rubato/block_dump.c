@@ -101,11 +101,11 @@ static int put_span(struct buf *out, const struct span_batch *b, const struct sp
     rc = rc < 0 ? rc : buf_hex(out, s->parent_span_id);
     rc = rc < 0 ? rc : buf_u8(out, ' ');
     rc = rc < 0 ? rc : put_text(out, s->name);
-    rc = rc < 0 ? rc
-                : buf_printf(out, " %s %s for %" PRIu64 " ns, status %s", kind_name(s->kind), start,
-                             s->end_unix_ns - s->start_unix_ns,
-                             s->status_code >= 0 && s->status_code < 3 ? status[s->status_code]
-                                                                       : "?");
+    rc = rc < 0
+             ? rc
+             : buf_printf(out, " %s %s for %" PRIu64 " ns, status %s", kind_name(s->kind), start,
+                          s->end_unix_ns - s->start_unix_ns,
+                          s->status_code >= 0 && s->status_code < 3 ? status[s->status_code] : "?");
     if (rc == 0 && s->status_message.len) {
         rc = buf_u8(out, ' ');
         rc = rc < 0 ? rc : put_text(out, s->status_message);
@@ -193,9 +193,8 @@ static int dump_window(struct dump *d, const struct block_window *w, struct err 
 
 static int dump_traces(struct dump *d, const struct block_meta *meta, struct err *err)
 {
-    const struct block_rows_opts opts = {.store = d->tool->store,
-                                         .meta = meta,
-                                         .deadline_mono_ns = block_tool_deadline()};
+    const struct block_rows_opts opts = {
+        .store = d->tool->store, .meta = meta, .deadline_mono_ns = block_tool_deadline()};
     struct block_rows *rows;
     struct block_window *w;
     int rc = block_rows_new(&opts, &rows, err);
@@ -245,12 +244,11 @@ static int dump_column(struct dump *d, uint32_t group, const struct column *c, s
         unsigned rep = c->rep ? c->rep[i] : 0, def = c->def ? c->def[i] : 0;
         bool there = def == c->def_max;
         row += rep == 0;
-        int rc = t->args.json
-                     ? buf_printf(&t->out,
-                                  "{\"rowGroup\":%u,\"row\":%" PRId64
-                                  ",\"repetition\":%u,\"definition\":%u,\"value\":",
-                                  group, row, rep, def)
-                     : buf_printf(&t->out, "%u %" PRId64 " %u %u ", group, row, rep, def);
+        int rc = t->args.json ? buf_printf(&t->out,
+                                           "{\"rowGroup\":%u,\"row\":%" PRId64
+                                           ",\"repetition\":%u,\"definition\":%u,\"value\":",
+                                           group, row, rep, def)
+                              : buf_printf(&t->out, "%u %" PRId64 " %u %u ", group, row, rep, def);
         rc = rc < 0 ? rc : put_entry(t, c, value, there);
         rc = block_tool_put(t, rc < 0 ? rc : buf_str(&t->out, t->args.json ? "}\n" : "\n"), err);
         if (rc < 0)
@@ -269,8 +267,9 @@ static int dump_columns(struct dump *d, const struct block_meta *meta, struct er
     int leaf = parquet_leaf_find(f.file, slice_cstr(d->tool->args.column));
     if (leaf < 0) {
         d->tool->bad_usage = true;
-        rc = err_set(err, ERR_INVALID, "the block has no column %s: rubato block columns lists them",
-                     d->tool->args.column);
+        rc =
+            err_set(err, ERR_INVALID, "the block has no column %s: rubato block columns lists them",
+                    d->tool->args.column);
     }
     for (uint32_t g = 0; g < f.file->row_group_count && rc == 0 && d->left > 0; g++) {
         const struct parquet_chunk *c = &f.file->row_groups[g].chunks[leaf];

@@ -67,19 +67,18 @@ static int rewrite_progress(void *ctx, const struct block_merge_stats *s)
 
 static int put_stats(struct block_tool *t, const struct block_merge_stats *s, struct err *err)
 {
-    int rc = t->args.json
-                 ? buf_printf(&t->out,
-                              ",\"rowsRead\":%" PRIu64 ",\"spansRead\":%" PRIu64
-                              ",\"rowsCombined\":%" PRIu64 ",\"spansDropped\":%" PRIu64
-                              ",\"spansWritten\":%" PRIu64 "}\n",
-                              s->rows_read, s->spans_read, s->rows_combined, s->spans_dropped,
-                              s->spans_written)
-                 : buf_printf(&t->out,
-                              "%" PRIu64 " rows and %" PRIu64 " spans read, %" PRIu64
-                              " traces combined, %" PRIu64 " repeated spans dropped, %" PRIu64
-                              " spans written\n",
-                              s->rows_read, s->spans_read, s->rows_combined, s->spans_dropped,
-                              s->spans_written);
+    int rc = t->args.json ? buf_printf(&t->out,
+                                       ",\"rowsRead\":%" PRIu64 ",\"spansRead\":%" PRIu64
+                                       ",\"rowsCombined\":%" PRIu64 ",\"spansDropped\":%" PRIu64
+                                       ",\"spansWritten\":%" PRIu64 "}\n",
+                                       s->rows_read, s->spans_read, s->rows_combined,
+                                       s->spans_dropped, s->spans_written)
+                          : buf_printf(&t->out,
+                                       "%" PRIu64 " rows and %" PRIu64 " spans read, %" PRIu64
+                                       " traces combined, %" PRIu64
+                                       " repeated spans dropped, %" PRIu64 " spans written\n",
+                                       s->rows_read, s->spans_read, s->rows_combined,
+                                       s->spans_dropped, s->spans_written);
     return block_tool_put(t, rc, err);
 }
 
@@ -218,10 +217,12 @@ static int write_traces(struct otlp_input *in, struct block_writer *w, struct er
         return err_set(err, ERR_NOMEM, "no memory for %u spans", in->batch.spans.count);
     uint32_t *order = in->order.at;
     int64_t kept = span_batch_group(&in->batch, order);
-    int rc = kept < 0 ? err_set(err, ERR_NOMEM, "no memory for %u spans", in->batch.spans.count) : 0;
+    int rc =
+        kept < 0 ? err_set(err, ERR_NOMEM, "no memory for %u spans", in->batch.spans.count) : 0;
     for (uint32_t i = 0; i < kept && rc == 0;) {
         uint32_t next = i + 1;
-        while (next < kept && memcmp(spans[order[next]].trace_id, spans[order[i]].trace_id, 16) == 0)
+        while (next < kept &&
+               memcmp(spans[order[next]].trace_id, spans[order[i]].trace_id, 16) == 0)
             next++;
         const struct trace trace = {&in->batch, order + i, next - i};
         rc = block_writer_add(w, &trace, err);

@@ -70,10 +70,9 @@ static int index_read(struct block_tool *t, struct index_seen *out, struct err *
         int rc = objstore_get(t->store, slice_cstr(key), block_tool_deadline(), &bytes, err);
         if (rc == 0) {
             out->name = names[i];
-            out->rc = i == 0 ? tenant_index_read_pb(buf_view(&bytes), t->arena, &out->index,
-                                                    &out->err)
-                             : tenant_index_read_json(buf_view(&bytes), t->arena, &out->index,
-                                                      &out->err);
+            out->rc =
+                i == 0 ? tenant_index_read_pb(buf_view(&bytes), t->arena, &out->index, &out->err)
+                       : tenant_index_read_json(buf_view(&bytes), t->arena, &out->index, &out->err);
         }
         buf_clear(&bytes);
         if (rc < 0 && rc != ERR_NOTFOUND)
@@ -133,11 +132,10 @@ static int list_text(struct block_tool *t, const struct tool_block *b, const str
     if (!m)
         return buf_printf(&t->out, "%s  %-10s %s\n", uuid, tool_block_state(b),
                           why ? why->msg : "");
-    return buf_printf(&t->out,
-                      "%s  %-10s vParquet%d  %5u  %9" PRId64 "  %12" PRIu64 "  %6u  %-20s  %s\n",
-                      uuid, tool_block_state(b), (int)m->version, m->compaction_level,
-                      m->total_objects, m->size, m->total_records,
-                      time_text(m->start_unix_ns, start), time_text(m->end_unix_ns, end));
+    return buf_printf(
+        &t->out, "%s  %-10s vParquet%d  %5u  %9" PRId64 "  %12" PRIu64 "  %6u  %-20s  %s\n", uuid,
+        tool_block_state(b), (int)m->version, m->compaction_level, m->total_objects, m->size,
+        m->total_records, time_text(m->start_unix_ns, start), time_text(m->end_unix_ns, end));
 }
 
 static int list_blocks(struct block_tool *t, const struct tool_blocks *blocks, struct err *err)
@@ -165,9 +163,7 @@ static int list_blocks(struct block_tool *t, const struct tool_blocks *blocks, s
     if (t->args.json)
         return 0;
     return block_tool_put(t,
-                          buf_printf(&t->out,
-                                     "%zu live blocks with %" PRIu64 " traces in %" PRIu64
-                                     " bytes\n",
+                          buf_printf(&t->out, "%zu live, %" PRIu64 " traces, %" PRIu64 " bytes\n",
                                      live, traces, bytes),
                           err);
 }
@@ -189,11 +185,11 @@ int block_tool_list(struct block_tool *t, struct err *err)
         rc = rc < 0 ? rc : put_index(t, index);
         rc = block_tool_put(t, rc < 0 ? rc : buf_str(&t->out, ",\"blocks\":["), err);
     } else if (rc == 0) {
-        rc = block_tool_put(t,
-                            buf_printf(&t->out, "%-36s  %-10s %-9s  %-5s  %9s  %12s  %6s  %-20s  %s\n",
-                                       "block", "state", "format", "level", "traces", "bytes",
-                                       "groups", "start", "end"),
-                            err);
+        rc = block_tool_put(
+            t,
+            buf_printf(&t->out, "%-36s  %-10s %-9s  %-5s  %9s  %12s  %6s  %-20s  %s\n", "block",
+                       "state", "format", "level", "traces", "bytes", "groups", "start", "end"),
+            err);
     }
     if (rc == 0)
         rc = list_blocks(t, &blocks, err);
@@ -225,8 +221,7 @@ static int put_dedicated(struct buf *out, const struct block_meta *m, enum block
 
 static void trace_bound(const struct tool_file *f, uint32_t group, bool max, char out[33])
 {
-    const struct parquet_chunk *c =
-        &f->file->row_groups[group].chunks[f->leaf_of[BLOCK_TRACE_ID]];
+    const struct parquet_chunk *c = &f->file->row_groups[group].chunks[f->leaf_of[BLOCK_TRACE_ID]];
     struct slice id = max ? c->max : c->min;
     memset(out, 0, 33);
     if ((max ? c->has_max : c->has_min) && id.len <= 16)
@@ -266,8 +261,9 @@ static int info_text(struct block_tool *t, const struct tool_block *b, const str
     rc = rc < 0 ? rc : put_dedicated(out, m, BLOCK_SCOPE_RESOURCE, "resource");
     rc = rc < 0 ? rc : put_dedicated(out, m, BLOCK_SCOPE_SPAN, "span");
     rc = rc < 0 ? rc : put_dedicated(out, m, BLOCK_SCOPE_EVENT, "event");
-    rc = rc < 0 ? rc : buf_printf(out, "footer        %u bytes, %u columns\n", m->footer_size,
-                                  f->file->leaf_count);
+    rc = rc < 0 ? rc
+                : buf_printf(out, "footer        %u bytes, %u columns\n", m->footer_size,
+                             f->file->leaf_count);
     for (uint32_t i = 0; i < b->objects.count && rc == 0; i++)
         rc = buf_printf(out, "object        %-20s %12" PRIu64 "\n", b->objects.at[i].name,
                         b->objects.at[i].bytes);
@@ -286,7 +282,8 @@ static int info_json(struct block_tool *t, const struct tool_block *b, const str
     char uuid[37], first[33], last[33];
     struct buf *out = &t->out;
     uuid_format(b->id, uuid);
-    int rc = buf_printf(out, "{\"id\":\"%s\",\"state\":\"%s\",\"meta\":", uuid, tool_block_state(b));
+    int rc =
+        buf_printf(out, "{\"id\":\"%s\",\"state\":\"%s\",\"meta\":", uuid, tool_block_state(b));
     rc = rc < 0 ? rc : block_meta_write(m, out, NULL);
     rc = rc < 0 ? rc : buf_str(out, ",\"createdBy\":");
     rc = rc < 0 ? rc : buf_json_string(out, f->file->created_by);
@@ -416,9 +413,8 @@ static int column_line(struct block_tool *t, const struct tool_file *f, uint32_t
                        const struct column_total *c, uint64_t all)
 {
     const struct parquet_leaf *l = &f->file->leaves[i];
-    const char *codec = f->file->row_group_count
-                            ? codec_name(f->file->row_groups[0].chunks[i].codec)
-                            : "-";
+    const char *codec =
+        f->file->row_group_count ? codec_name(f->file->row_groups[0].chunks[i].codec) : "-";
     uint64_t bytes = c->dict_bytes + c->data_bytes;
     char path[256];
     if (!t->args.json)
@@ -453,11 +449,12 @@ static int put_columns(struct block_tool *t, const struct tool_block *b, const s
     if (rc < 0)
         return rc;
     uuid_format(b->id, uuid);
-    rc = t->args.json
-             ? buf_printf(&t->out, "{\"id\":\"%s\",\"columns\":[", uuid)
-             : buf_printf(&t->out, "block %s\n%3s  %-6s %-7s %3s  %10s %10s %6s %10s %10s %6s  %s\n",
-                          uuid, "#", "type", "codec", "r/d", "values", "nulls", "pages",
-                          "dict bytes", "data bytes", "share", "column");
+    rc =
+        t->args.json
+            ? buf_printf(&t->out, "{\"id\":\"%s\",\"columns\":[", uuid)
+            : buf_printf(&t->out, "block %s\n%3s  %-6s %-7s %3s  %10s %10s %6s %10s %10s %6s  %s\n",
+                         uuid, "#", "type", "codec", "r/d", "values", "nulls", "pages",
+                         "dict bytes", "data bytes", "share", "column");
     for (uint32_t i = 0; i < f->file->leaf_count && rc == 0; i++)
         rc = column_line(t, f, i, &totals[i], all);
     if (rc == 0)
@@ -488,9 +485,8 @@ static int for_each(struct block_tool *t, bool columns, struct err *err)
         if (rc == 0 && columns)
             rc = put_columns(t, b, &f, err);
         else if (rc == 0)
-            rc = block_tool_put(t, t->args.json ? info_json(t, b, &meta, &f)
-                                                : info_text(t, b, &meta, &f),
-                                err);
+            rc = block_tool_put(
+                t, t->args.json ? info_json(t, b, &meta, &f) : info_text(t, b, &meta, &f), err);
         tool_file_clear(&f);
     }
     tool_blocks_clear(&blocks);

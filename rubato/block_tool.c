@@ -60,7 +60,8 @@ static const struct command commands[] = {
      "footer, pages with their checksums, page indexes and statistics, rows and their order,\n"
      "nested sets, bloom filters, index. Exit status 1 when a block is damaged.\n"},
     {"rewrite", block_tool_rewrite, true, 3, 2 + 256, "eoiT",
-     "usage: rubato block rewrite [--json] [--out STORE] [--id UUID] STORE TENANT ID…\n"
+     "usage: rubato block rewrite [--json] [--out STORE] [--tenant T] [--id UUID]\n"
+     "                            STORE TENANT ID…\n"
      "\n"
      "Writes one new block with all traces of the blocks named, as compaction does: fragments of\n"
      "a trace are combined, repeated spans dropped. The inputs stay as they are.\n"
@@ -137,11 +138,16 @@ static bool add_dedicated(struct block_tool_args *a, const char *text)
 static int take_args(const struct command *c, int argc, char **argv, struct block_tool_args *a)
 {
     static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'},          {"help", no_argument, NULL, 'h'},
-        {"endpoint", required_argument, NULL, 'e'}, {"out", required_argument, NULL, 'o'},
-        {"tenant", required_argument, NULL, 'T'},   {"id", required_argument, NULL, 'i'},
-        {"trace", required_argument, NULL, 't'},    {"column", required_argument, NULL, 'c'},
-        {"limit", required_argument, NULL, 'l'},    {"dedicated", required_argument, NULL, 'd'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {"endpoint", required_argument, NULL, 'e'},
+        {"out", required_argument, NULL, 'o'},
+        {"tenant", required_argument, NULL, 'T'},
+        {"id", required_argument, NULL, 'i'},
+        {"trace", required_argument, NULL, 't'},
+        {"column", required_argument, NULL, 'c'},
+        {"limit", required_argument, NULL, 'l'},
+        {"dedicated", required_argument, NULL, 'd'},
         {NULL, 0, NULL, 0},
     };
     const char **texts[] = {['e'] = &a->endpoint, ['o'] = &a->out,   ['T'] = &a->tenant,
@@ -380,8 +386,8 @@ int block_tool_find(struct block_tool *t, const char *id, bool all_states, struc
     }
     if (id)
         uuid_format(raw, uuid);
-    const char *prefix = arena_printf(t->arena, "%.*s/%s%s", SLICE_ARGS(t->tenant), uuid,
-                                      id ? "/" : "");
+    const char *prefix =
+        arena_printf(t->arena, "%.*s/%s%s", SLICE_ARGS(t->tenant), uuid, id ? "/" : "");
     if (!prefix)
         return arena_err(t->arena, err, "a list of blocks");
     int rc = objstore_list(t->store, slice_cstr(prefix), slice_of(NULL, 0), false, collect_object,
@@ -427,8 +433,7 @@ int block_tool_meta(struct block_tool *t, const struct tool_block *b, struct blo
 int tool_file_open(struct block_tool *t, const struct block_meta *meta, struct tool_file *out,
                    struct err *err)
 {
-    *out = (struct tool_file){
-        .tool = t, .meta = meta, .arena = arena_new(LIMIT_TOOL_FOOTER_BYTES)};
+    *out = (struct tool_file){.tool = t, .meta = meta, .arena = arena_new(LIMIT_TOOL_FOOTER_BYTES)};
     if (!out->arena)
         return err_set(err, ERR_NOMEM, "no memory for a footer");
     int rc = block_open(t->store, meta, block_tool_deadline(), out->arena, &out->file, err);

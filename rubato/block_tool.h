@@ -50,8 +50,8 @@ uint64_t block_tool_deadline(void);
 
 /* ---- stores and blocks ---- */
 
-/* A directory, or s3://bucket[/prefix] with credentials from the environment. make: a directory that
- * is not there is made. */
+/* A directory, or s3://bucket[/prefix] with credentials from the environment. make: a directory
+ * that is not there is made. */
 int block_tool_store(struct block_tool *t, const char *spec, bool make, struct objstore **out,
                      struct err *err);
 

@@ -26,8 +26,8 @@
 
 /* What is wrong, and where. */
 struct finding {
-    const char *object; /* NULL: nothing */
-    char column[256];   /* empty: none in particular */
+    const char *object;              /* NULL: nothing */
+    char column[256];                /* empty: none in particular */
     int64_t row_group, page, offset; /* NOWHERE */
     struct err problem;
 };
@@ -104,8 +104,8 @@ static bool is_damage(int rc)
     return rc == ERR_CORRUPT || rc == ERR_LIMIT || rc == ERR_UNSUPPORTED || rc == ERR_INVALID;
 }
 
-static int object_get(struct verify *v, const char *name, enum objstore_range range,
-                      uint64_t bytes, struct objstore_get *get, struct err *err)
+static int object_get(struct verify *v, const char *name, enum objstore_range range, uint64_t bytes,
+                      struct objstore_get *get, struct err *err)
 {
     struct buf key;
     buf_init(&key, 4096);
@@ -310,8 +310,7 @@ static int verify_page(struct verify *v, struct chunk *k, uint32_t page, struct 
     int64_t next = page + 1 < k->page_count ? k->pages[page + 1].first_row : rows;
     struct column c;
     arena_reset(a);
-    int rc = parquet_rows_decode(v->f.file, k->group, k->leaf,
-                                 part(k, k->c->offset, dict_bytes(k)),
+    int rc = parquet_rows_decode(v->f.file, k->group, k->leaf, part(k, k->c->offset, dict_bytes(k)),
                                  part(k, p->offset, p->bytes), p->first_row, p->first_row,
                                  next - p->first_row, a, &c, err);
     if (rc < 0)
@@ -326,9 +325,8 @@ static int verify_dictionary(struct verify *v, struct chunk *k, struct arena *a,
     if (dict_bytes(k) == 0)
         return 0;
     arena_reset(a);
-    int rc = parquet_rows_decode(v->f.file, k->group, k->leaf,
-                                 part(k, k->c->offset, dict_bytes(k)), slice_of(NULL, 0), 0, 0, 0,
-                                 a, &c, err);
+    int rc = parquet_rows_decode(v->f.file, k->group, k->leaf, part(k, k->c->offset, dict_bytes(k)),
+                                 slice_of(NULL, 0), 0, 0, 0, a, &c, err);
     return rc < 0 && is_damage(rc)
                ? found_at(v, k->group, k->leaf, PAGE_DICTIONARY_PAGE, k->c->offset, err)
                : rc;
@@ -372,7 +370,8 @@ static int verify_counts(struct verify *v, const struct chunk *k)
         err_set(&e, ERR_CORRUPT, "it has %" PRIu64 " nulls, the statistics say %" PRId64, k->nulls,
                 k->c->null_count);
     else if (k->rows != rows)
-        err_set(&e, ERR_CORRUPT, "it has %" PRId64 " rows, the footer says %" PRId64, k->rows, rows);
+        err_set(&e, ERR_CORRUPT, "it has %" PRId64 " rows, the footer says %" PRId64, k->rows,
+                rows);
     return e.code ? found_at(v, k->group, k->leaf, NOWHERE, k->c->offset, &e) : 0;
 }
 
@@ -532,13 +531,13 @@ static int found_row(struct verify *v, const struct block_window *w, int leaf, i
     uint32_t count = 0;
     struct buf bytes;
     buf_init(&bytes, SIZE_MAX / 2);
-    bool known = c->offset_index_bytes &&
-                 tool_file_read(&v->f, c->offset_index_offset, c->offset_index_bytes, &bytes,
-                                NULL) == 0 &&
-                 parquet_offset_index_decode(v->f.file, w->row_group, file_leaf, buf_view(&bytes),
-                                             v->f.arena, &pages, &count, NULL) == 0 &&
-                 parquet_page_span(pages, count, v->f.file->row_groups[w->row_group].rows, row, 1,
-                                   &span, NULL) == 0;
+    bool known =
+        c->offset_index_bytes &&
+        tool_file_read(&v->f, c->offset_index_offset, c->offset_index_bytes, &bytes, NULL) == 0 &&
+        parquet_offset_index_decode(v->f.file, w->row_group, file_leaf, buf_view(&bytes),
+                                    v->f.arena, &pages, &count, NULL) == 0 &&
+        parquet_page_span(pages, count, v->f.file->row_groups[w->row_group].rows, row, 1, &span,
+                          NULL) == 0;
     buf_clear(&bytes);
     err_wrap(problem, "row %" PRId64, row);
     return found_at(v, w->row_group, file_leaf, known ? (int64_t)span.page_first : NOWHERE,

@@ -25,7 +25,8 @@ static int unzstd(struct slice in, struct buf *out, struct err *err)
             rc = err_set(err, ERR_CORRUPT, "zstd: it breaks off at byte %zu", src.pos);
     }
     ZSTD_freeDCtx(d);
-    return rc == 0 || rc == ERR_CORRUPT ? rc : err_set(err, rc, "no memory for %zu bytes", out->len);
+    return rc == 0 || rc == ERR_CORRUPT ? rc
+                                        : err_set(err, rc, "no memory for %zu bytes", out->len);
 }
 
 int frames_read_file(const char *path, struct buf *out, struct err *err)

@@ -206,6 +206,17 @@ struct traceql_query {
     struct traceql_query *second; /* its plan is that of the second pass; NULL: there is none */
 };
 
+/* `attr = nil`, `attr != nil`, either way round: the attribute. NULL: e is something else. */
+static inline const struct expr *expr_nil_test(const struct expr *e)
+{
+    if (e->kind != EXPR_BINARY || (e->op != TRACEQL_OP_EQ && e->op != TRACEQL_OP_NE))
+        return NULL;
+    const struct expr *nil = e->lhs->kind == EXPR_LITERAL ? e->lhs : e->rhs;
+    const struct expr *attr = nil == e->lhs ? e->rhs : e->lhs;
+    bool fits = nil->kind == EXPR_LITERAL && nil->type == TRACEQL_NIL && attr->kind == EXPR_ATTR;
+    return fits ? attr : NULL;
+}
+
 static inline bool traceql_type_numeric(enum traceql_type t)
 {
     return t == TRACEQL_INT || t == TRACEQL_FLOAT || t == TRACEQL_DURATION;

@@ -29,6 +29,15 @@ static int add_opless(struct wants *w, const struct expr_attr *attr, struct err 
     return add(w, (struct want){.attr = *attr}, err);
 }
 
+static int add_once(struct wants *w, const struct expr_attr *attr, struct err *err)
+{
+    for (uint32_t i = 0; i < w->count; i++) {
+        if (w->at[i].op == TRACEQL_OP_NONE && attr_same(&w->at[i].attr, attr))
+            return 0;
+    }
+    return add_opless(w, attr, err);
+}
+
 /* attr op literal, whichever of them stands left. */
 static int add_compared(struct wants *w, const struct expr *e, const struct expr *attr,
                         const struct expr *literal, struct err *err)
@@ -37,7 +46,11 @@ static int add_compared(struct wants *w, const struct expr *e, const struct expr
         !traceql_op_compares(e->op) || (e->op == TRACEQL_OP_NE && literal->type == TRACEQL_NIL);
     if (everything)
         return add_opless(w, &attr->attr, err);
-    return add(w, (struct want){.attr = attr->attr, .op = e->op, .literal = literal->literal}, err);
+    int rc = add(w, (struct want){.attr = attr->attr, .op = e->op, .literal = literal->literal}, err);
+    /* Every span may lack an attribute. */
+    if (rc == 0 && literal->type == TRACEQL_NIL)
+        rc = add_once(w, &(struct expr_attr){.intrinsic = TRACEQL_SPAN_START}, err);
+    return rc;
 }
 
 static int walk_expr(struct wants *w, const struct expr *e, struct err *err)
@@ -220,15 +233,6 @@ int wants_collect(const struct traceql_query *q, struct wants *out, struct err *
 }
 
 /* ---- the second pass ---- */
-
-static int add_once(struct wants *w, const struct expr_attr *attr, struct err *err)
-{
-    for (uint32_t i = 0; i < w->count; i++) {
-        if (attr_same(&w->at[i].attr, attr))
-            return 0;
-    }
-    return add_opless(w, attr, err);
-}
 
 static int selected(struct wants *w, const struct pipeline *p, struct err *err);
 

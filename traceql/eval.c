@@ -186,6 +186,13 @@ static bool pools(const struct traceql_eval *e, const struct traceql_condition *
                    : c->field == field;
 }
 
+static bool accepts_all(const struct filter *f)
+{
+    const struct traceql_condition *c = f->condition;
+    return f->is_id || f->predicate.op == TRACEQL_OP_NONE ||
+           (c->op == TRACEQL_OP_EQ && c->literal.type == TRACEQL_NIL); /* `= nil` wants no value */
+}
+
 bool traceql_accepts_strings(const struct traceql_eval *e, size_t field, bool generic,
                              const struct slice *values, uint32_t count)
 {
@@ -193,7 +200,7 @@ bool traceql_accepts_strings(const struct traceql_eval *e, size_t field, bool ge
         const struct filter *f = &e->filters[i];
         if (!pools(e, f->condition, field, generic))
             continue;
-        if (f->is_id || f->predicate.op == TRACEQL_OP_NONE)
+        if (accepts_all(f))
             return true;
         if (f->predicate.literal.type != TRACEQL_STRING)
             continue;
@@ -232,7 +239,7 @@ bool traceql_accepts_ints(const struct traceql_eval *e, size_t field, bool gener
         const struct predicate *p = &f->predicate;
         if (!pools(e, f->condition, field, generic))
             continue;
-        if (p->op == TRACEQL_OP_NONE)
+        if (accepts_all(f))
             return true;
         bool number = p->literal.type == TRACEQL_INT ||
                       (!generic && p->literal.type != TRACEQL_STRING &&

@@ -52,6 +52,13 @@ int expr_unary(struct arena *a, enum traceql_op op, struct expr *rhs, struct exp
                     out, err);
 }
 
+/* nil = nil and nil != nil: a comparison with nothing is false. */
+static bool nil_with_nil(enum traceql_op op, const struct expr *l, const struct expr *r)
+{
+    return (op == TRACEQL_OP_EQ || op == TRACEQL_OP_NE) && l->kind == EXPR_LITERAL &&
+           r->kind == EXPR_LITERAL && l->type == TRACEQL_NIL && r->type == TRACEQL_NIL;
+}
+
 /* Would validation pass two literals and this operator? */
 static bool foldable(enum traceql_op op, const struct expr *l, const struct expr *r)
 {
@@ -78,6 +85,8 @@ static int fold_regex(struct arena *a, enum traceql_op op, const struct expr *l,
 int expr_binary(struct arena *a, enum traceql_op op, struct expr *lhs, struct expr *rhs,
                 struct expr **out, struct err *err)
 {
+    if (nil_with_nil(op, lhs, rhs))
+        return expr_literal(a, value_bool(false), out, err);
     if (foldable(op, lhs, rhs)) {
         struct traceql_value v;
         bool regex = op == TRACEQL_OP_RE || op == TRACEQL_OP_NRE;

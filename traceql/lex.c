@@ -345,6 +345,10 @@ static int lex_word(struct lexer *l)
         if (token_info[k].reserved && slice_eq(word, slice_cstr(token_info[k].text)))
             t.kind = (uint8_t)k;
     }
+    if (slice_eq(word, SLICE("minInt")) || slice_eq(word, SLICE("maxInt"))) {
+        t.kind = TOKEN_INT;
+        t.i64 = word.ptr[1] == 'i' ? INT64_MIN : INT64_MAX;
+    }
     return push(l, t);
 }
 

@@ -96,10 +96,21 @@ static int add_conditions(struct planner *p, const struct wants *w)
     return rc;
 }
 
+/* Is the field only there to be missed (`= nil`)? */
+static bool not_wanted(const struct planner *p, uint32_t field)
+{
+    for (uint32_t i = 0; i < p->conditions.count; i++) {
+        const struct traceql_condition *c = &p->conditions.at[i];
+        if (c->field == field && !(c->op == TRACEQL_OP_EQ && c->literal.type == TRACEQL_NIL))
+            return false;
+    }
+    return true;
+}
+
 static void count_names(struct planner *p)
 {
     for (uint32_t i = 0; i < p->fields.count; i++) {
-        bool again = false;
+        bool again = not_wanted(p, i);
         for (uint32_t j = 0; j < i && !again; j++)
             again = p->fields.at[i].level == p->fields.at[j].level &&
                     slice_eq(p->fields.at[i].name, p->fields.at[j].name);
@@ -220,13 +231,22 @@ static enum traceql_op mirror(enum traceql_op op)
 }
 
 /* attr op literal as one step over columns. With the literal on the left it is turned around, but
- * not where nil makes that differ: `"x" != attr` is true of a missing attribute, `attr != "x"` is
- * not, and a nil on the left fits other types than on the right. */
+ * not where a missing attribute makes that differ: `"x" != attr` is true of it, `attr != "x"` is
+ * not. */
 static bool compare_step(const struct expr *e, struct step *out)
 {
     const struct expr *l = e->lhs, *r = e->rhs;
     if (e->kind != EXPR_BINARY || !traceql_op_compares(e->op))
         return false;
+    const struct expr *nil_of = expr_nil_test(e);
+    if (nil_of) {
+        *out = (struct step){.kind = e->op == TRACEQL_OP_EQ ? STEP_ABSENT : STEP_COMPARE,
+                             .op = e->op,
+                             .expr = nil_of,
+                             .lookup = nil_of->lookup,
+                             .literal = {.type = TRACEQL_NIL}};
+        return true;
+    }
     bool attr_left = l->kind == EXPR_ATTR && r->kind == EXPR_LITERAL;
     bool attr_right = l->kind == EXPR_LITERAL && r->kind == EXPR_ATTR;
     if (!attr_left &&

@@ -10,6 +10,7 @@ enum step_kind {
     STEP_CONST,   /* push b for every span */
     STEP_COMPARE, /* push: attribute op literal */
     STEP_ATTR,    /* push: the attribute itself, where it is a bool */
+    STEP_ABSENT,  /* push: there is no such attribute, whatever its value; expr */
     STEP_ROW,     /* push: the expression, span by span */
     STEP_AND,     /* pop two, push one */
     STEP_OR,

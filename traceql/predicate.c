@@ -92,7 +92,7 @@ static void apply_ints(const struct predicate *p, const struct traceql_values *v
 
 struct slice id_text(enum traceql_intrinsic i, struct slice bytes, char out[ID_TEXT_BYTES])
 {
-    bool span = i == TRACEQL_SPAN_ID || i == TRACEQL_LINK_SPAN_ID;
+    bool span = intrinsic_is_span_id(i);
     if (bytes.len > ID_TEXT_BYTES / 2)
         bytes.len = ID_TEXT_BYTES / 2;
     size_t len = 2 * bytes.len;
@@ -194,7 +194,7 @@ static struct slice without_zeros(struct slice s)
 
 bool id_parse(enum traceql_intrinsic i, struct slice text, struct id_literal *out)
 {
-    bool span = i == TRACEQL_SPAN_ID || i == TRACEQL_LINK_SPAN_ID;
+    bool span = intrinsic_is_span_id(i);
     char padded[33];
     while (span && text.len && text.ptr[0] == '0')
         text = slice_from(text, 1);

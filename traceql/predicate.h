@@ -50,7 +50,12 @@ ERR_MUST_CHECK int predicate_string(const struct predicate *p, struct slice s, b
 static inline bool intrinsic_is_id(enum traceql_intrinsic i)
 {
     return i == TRACEQL_SPAN_ID || i == TRACEQL_TRACE_ID || i == TRACEQL_LINK_TRACE_ID ||
-           i == TRACEQL_LINK_SPAN_ID;
+           i == TRACEQL_LINK_SPAN_ID || i == TRACEQL_SPAN_PARENT_ID;
+}
+
+static inline bool intrinsic_is_span_id(enum traceql_intrinsic i)
+{
+    return i == TRACEQL_SPAN_ID || i == TRACEQL_LINK_SPAN_ID || i == TRACEQL_SPAN_PARENT_ID;
 }
 
 /* An id as queries see it: 16 digits for span ids, no leading zeros for trace ids. */

@@ -46,6 +46,8 @@ static const struct {
     /* Strings when it runs, but validation lets any type pass. */
     [TRACEQL_SCOPE_NAME] = {"instrumentation:name", TRACEQL_LEVEL_SCOPE, EXPR_TYPE_RUNTIME},
     [TRACEQL_SCOPE_VERSION] = {"instrumentation:version", TRACEQL_LEVEL_SCOPE, EXPR_TYPE_RUNTIME},
+    [TRACEQL_SPAN_PARENT_ID] = {"span:parentID", TRACEQL_LEVEL_SPAN, TRACEQL_STRING},
+    [TRACEQL_SPAN_CHILD_COUNT] = {"span:childCount", TRACEQL_LEVEL_SPAN, TRACEQL_INT},
     [TRACEQL_PARENT] = {"parent", TRACEQL_LEVEL_SPAN, TRACEQL_NIL},
     [TRACEQL_CHILD_COUNT] = {"childCount", TRACEQL_LEVEL_SPAN, TRACEQL_INT},
 };
@@ -134,7 +136,7 @@ static int print_value(const struct traceql_value *v, bool exact, struct buf *ou
         return buf_str(out, "nil");
     case TRACEQL_INT:
         if (exact && v->i64 == INT64_MIN)
-            return buf_str(out, "(-9223372036854775807 - 1)");
+            return buf_str(out, "minInt"); /* digits for it are out of range */
         return buf_printf(out, "%lld", (long long)v->i64);
     case TRACEQL_FLOAT:
         return traceql_print_float(v->f64, exact, out);

@@ -237,9 +237,37 @@ int row_type_error(const struct expr *e, const struct seen *operand, struct err 
     return ERR_INVALID;
 }
 
+/* attr = nil, attr != nil. An attribute whose value is of no use is neither. */
+static int nil_test(struct traceql_view *v, const struct expr *e, const struct expr *attr,
+                    uint32_t span, struct seen *out, struct err *err)
+{
+    if (e->op == TRACEQL_OP_NE) {
+        struct seen value;
+        int rc = look_up(v, attr, span, &value, err);
+        *out = (struct seen){.scalar = value_bool(value.array || value.scalar.type != TRACEQL_NIL)};
+        return rc;
+    }
+    *out = (struct seen){.scalar = value_bool(true)};
+    for (uint32_t i = 0; i < attr->lookup->count; i++) {
+        struct visible *f = &v->fields[attr->lookup->fields[i]];
+        const uint32_t *map = view_span_map(v, f->holder_level);
+        const uint8_t *there;
+        if (!counts_as(attr, f))
+            continue;
+        int rc = view_there(v, f, &there, err);
+        if (rc < 0)
+            return rc;
+        out->scalar.b = out->scalar.b && !there[map ? map[span] : span];
+    }
+    return 0;
+}
+
 int row_eval(struct traceql_view *v, const struct expr *e, uint32_t span, struct seen *out,
              struct err *err)
 {
+    const struct expr *attr = expr_nil_test(e);
+    if (attr)
+        return nil_test(v, e, attr, span, out, err);
     struct seen l, r;
     int rc;
     switch (e->kind) {

@@ -53,6 +53,8 @@ enum traceql_intrinsic {
     TRACEQL_LINK_SPAN_ID,        /* link, STRING: the bytes as stored */
     TRACEQL_SCOPE_NAME,          /* scope, STRING; "" when absent */
     TRACEQL_SCOPE_VERSION,       /* scope, STRING; "" when absent */
+    TRACEQL_SPAN_PARENT_ID,      /* span, STRING: the bytes as stored, none for a root */
+    TRACEQL_SPAN_CHILD_COUNT,    /* span, INT: spans right below it, as far as they are known */
     TRACEQL_PARENT,              /* parses, validation refuses it */
     TRACEQL_CHILD_COUNT,         /* parses, validation refuses it */
     TRACEQL_INTRINSICS

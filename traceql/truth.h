@@ -17,6 +17,9 @@ enum truth {
 /* attribute op literal. out: a byte a span, all zero. */
 ERR_MUST_CHECK int truth_compare(struct traceql_view *v, const struct step *s, uint8_t *out,
                                  struct err *err);
+/* The attribute is not there: whatever its value would be, and whether or not it is visible. */
+ERR_MUST_CHECK int truth_absent(struct traceql_view *v, const struct step *s, uint8_t *out,
+                                struct err *err);
 /* The attribute itself. out: a byte a span, any content. */
 ERR_MUST_CHECK int truth_attr(struct traceql_view *v, const struct step *s, uint8_t *out,
                               struct err *err);

@@ -60,13 +60,24 @@ static int validate_regex(const struct expr *e, struct err *err)
     return refuse(err, "invalid regex: ", print_expr_node, e->rhs, "");
 }
 
+/* Intrinsics always have a value, and so has this one of resources. */
+static bool never_nil(const struct expr_attr *a)
+{
+    return a->intrinsic != TRACEQL_ATTRIBUTE ||
+           (a->scope == EXPR_SCOPE_RESOURCE && slice_eq(a->name, SLICE("service.name")));
+}
+
 static int validate_operands(const struct expr *e, struct err *err)
 {
     enum traceql_type l = e->lhs->type, r = e->rhs->type;
     if (!traceql_types_match(l, r))
         return refuse(err, "binary operations must operate on the same type: ", print_expr_node, e,
                       "");
-    if (r == TRACEQL_NIL && e->op == TRACEQL_OP_EQ)
+    const struct expr *attr = expr_nil_test(e);
+    if (attr && e->op == TRACEQL_OP_EQ && never_nil(&attr->attr))
+        return refuse(err, "", print_expr_node, attr,
+                      "=nil is not valid because intrinsics cannot be nil");
+    if (!attr && r == TRACEQL_NIL && e->op == TRACEQL_OP_EQ)
         return err_set(err, ERR_INVALID, "{.a = nil} not yet supported");
     if (!traceql_op_defined(e->op, l) || !traceql_op_defined(e->op, r))
         return refuse(err, "illegal operation for the given types: ", print_expr_node, e, "");

@@ -505,6 +505,21 @@ static int find_first_entries(struct traceql_view *v, struct visible *f, struct 
     return 0;
 }
 
+int view_there(struct traceql_view *v, struct visible *f, const uint8_t **out, struct err *err)
+{
+    const struct traceql_values *c = &f->in->column;
+    if (!f->there) {
+        if (!(f->there = bytes_of(v, v->batch->counts[f->holder_level], 0)))
+            return arena_full(v, err);
+        for (uint32_t i = 0; f->in->has_column && i < c->count; i++)
+            f->there[holder_of(f, owner_at(c->owner, i))] = 1;
+        for (uint32_t i = 0; i < f->in->attrs.count; i++)
+            f->there[holder_of(f, f->in->attrs.owner[i])] = 1;
+    }
+    *out = f->there;
+    return 0;
+}
+
 static enum traceql_type column_type(const struct traceql_field *f, const struct traceql_input *in)
 {
     if (f->intrinsic == TRACEQL_ATTRIBUTE)

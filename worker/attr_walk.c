@@ -44,7 +44,8 @@ int attr_find(struct scan *s, enum traceql_level level, struct slice name, attr_
             w.resources += key->rep[i] <= BLOCK_REP_RESOURCE && key->def[i] >= BLOCK_REP_RESOURCE;
         if (key->def[i] != key->def_max)
             continue;
-        bool hit = key->has_dict ? key->v.idx[value] == wanted : slice_eq(key->v.bytes[value], name);
+        bool hit =
+            key->has_dict ? key->v.idx[value] == wanted : slice_eq(key->v.bytes[value], name);
         value++;
         if (hit && w.resources && (!want || want(ctx, &w)))
             ok = vec_push(&slots, i) && vec_push(&resources, w.resources - 1);
@@ -86,7 +87,10 @@ int attr_values(struct scan *s, enum traceql_level level, int which, const struc
 /* ---- columns of their own ---- */
 
 static const struct own_column well_known[] = {
-#define OWN(level_, name_, leaf_) {level_, {(const uint8_t *)name_, sizeof name_ - 1}, leaf_}
+#define OWN(level_, name_, leaf_)                                                                  \
+    {                                                                                              \
+        level_, {(const uint8_t *)name_, sizeof name_ - 1}, leaf_                                  \
+    }
     OWN(TRACEQL_LEVEL_RESOURCE, "service.name", BLOCK_RESOURCE_SERVICE),
     OWN(TRACEQL_LEVEL_RESOURCE, "cluster", BLOCK_RESOURCE_CLUSTER),
     OWN(TRACEQL_LEVEL_RESOURCE, "namespace", BLOCK_RESOURCE_NAMESPACE),

@@ -1,5 +1,5 @@
-/* Walking along columns by hand, where the question is not TraceQL's: which element an entry belongs
- * to, which slots of an attribute list have a certain key, and what values stand there. */
+/* Walking along columns by hand, where the question is not TraceQL's: which element an entry
+ * belongs to, which slots of an attribute list have a certain key, and what values stand there. */
 #ifndef WORKER_ATTR_WALK_H
 #define WORKER_ATTR_WALK_H
 

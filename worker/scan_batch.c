@@ -1,6 +1,7 @@
 /* From a query's fields to the column vectors that traceql evaluates: which leaf holds a field, and
  * whose each value is. */
 #include "base/vec.h"
+#include "worker/child_count.h"
 #include "worker/scan.h"
 
 /* An attribute list of one level. */
@@ -40,6 +41,8 @@ static const int intrinsic_leaf[TRACEQL_INTRINSICS] = {
     [TRACEQL_LINK_SPAN_ID] = BLOCK_LINK_SPAN_ID,
     [TRACEQL_SCOPE_NAME] = BLOCK_SCOPE_NAME,
     [TRACEQL_SCOPE_VERSION] = BLOCK_SCOPE_VERSION,
+    [TRACEQL_SPAN_PARENT_ID] = BLOCK_SPAN_PARENT_SPAN_ID,
+    [TRACEQL_SPAN_CHILD_COUNT] = -1, /* it is counted */
     [TRACEQL_PARENT] = -1,
     [TRACEQL_CHILD_COUNT] = -1,
 };
@@ -560,6 +563,10 @@ int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_bat
             rc = generic_attrs(s, f, out->counts[f->level], &inputs[i].attrs, err);
         if (rc == 0 && own >= 0)
             rc = own_column(s, own, f->level, out, &inputs[i], err);
+        if (rc == 0 && f->intrinsic == TRACEQL_SPAN_CHILD_COUNT) {
+            inputs[i].has_column = true;
+            rc = child_counts(s, &inputs[i].column, err);
+        }
     }
     return rc;
 }

@@ -1,8 +1,8 @@
 /* Search by tags, as it was before TraceQL: in one block or in the live columns.
  *
- * A tag with a column of its own is looked for in that column, by part of the text, and may be found
- * on any span or resource of the trace. All others are compared whole, with strings only, and must
- * be found together on one resource or its spans. */
+ * A tag with a column of its own is looked for in that column, by part of the text, and may be
+ * found on any span or resource of the trace. All others are compared whole, with strings only, and
+ * must be found together on one resource or its spans. */
 #include <stdlib.h>
 
 #include "base/text.h"
@@ -90,8 +90,8 @@ static int equal_value(void *ctx, const struct column *c, uint32_t value, uint32
     return 0;
 }
 
-static int match_list(struct legacy_job *job, enum traceql_level level, const struct query_pair *tag,
-                      uint8_t *found, struct err *err)
+static int match_list(struct legacy_job *job, enum traceql_level level,
+                      const struct query_pair *tag, uint8_t *found, struct err *err)
 {
     struct scan *s = job->scan;
     int first = attr_first_leaf(level);
@@ -200,8 +200,7 @@ static bool in_bounds(const struct query_legacy *q, uint64_t start, uint64_t dur
         return false;
     if (q->max_duration_ns && duration > q->max_duration_ns)
         return false;
-    return q->end_unix_ns == 0 ||
-           (start <= q->end_unix_ns && start + duration >= q->start_unix_ns);
+    return q->end_unix_ns == 0 || (start <= q->end_unix_ns && start + duration >= q->start_unix_ns);
 }
 
 static int take_trace(struct legacy_job *job, uint32_t trace, struct err *err)
@@ -261,8 +260,8 @@ static int legacy_block(struct legacy_job *job, struct catalog_block *block,
 {
     struct worker *w = job->worker;
     struct footer *footer;
-    int rc = footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer,
-                              err);
+    int rc =
+        footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer, err);
     if (rc < 0)
         return rc;
     for (uint32_t i = 0; rc == 0 && i < footer->file->row_group_count; i++) {
@@ -297,9 +296,8 @@ static int legacy_live(struct legacy_job *job, const struct query_source *source
                             &live, err);
     if (rc < 0 || !live)
         return rc;
-    *s = (struct scan){.ready = live_columns(live),
-                       .deadline_mono_ns = deadline_mono_ns,
-                       .arena = a};
+    *s = (struct scan){
+        .ready = live_columns(live), .deadline_mono_ns = deadline_mono_ns, .arena = a};
     rc = legacy_batch(job, s, err);
     job->bytes += live_bytes(live);
     live_release(live);

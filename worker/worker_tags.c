@@ -1,8 +1,8 @@
 /* Names of attributes, and values of one, in a block or in the live columns.
  *
- * Without a filter that is mostly a matter of dictionaries. With one, the query is evaluated as in a
- * search and only what belongs to the spans that match is collected; but an attribute with a column
- * of its own is named whenever the column holds anything, as Tempo does. */
+ * Without a filter that is mostly a matter of dictionaries. With one, the query is evaluated as in
+ * a search and only what belongs to the spans that match is collected; but an attribute with a
+ * column of its own is named whenever the column holds anything, as Tempo does. */
 #include <stdlib.h>
 
 #include "base/text.h"
@@ -495,8 +495,8 @@ static int tags_block(struct tags_job *job, struct catalog_block *block, uint64_
 {
     struct worker *w = job->worker;
     struct footer *footer;
-    int rc = footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer,
-                              err);
+    int rc =
+        footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer, err);
     if (rc < 0)
         return rc;
     for (uint32_t i = 0; rc == 0 && i < footer->file->row_group_count && !job->full; i++) {
@@ -529,9 +529,8 @@ static int tags_live(struct tags_job *job, const struct query_source *source,
                             &live, err);
     if (rc < 0 || !live)
         return rc;
-    *s = (struct scan){.ready = live_columns(live),
-                       .deadline_mono_ns = deadline_mono_ns,
-                       .arena = a};
+    *s = (struct scan){
+        .ready = live_columns(live), .deadline_mono_ns = deadline_mono_ns, .arena = a};
     rc = tags_batch(job, s, err);
     job->inspected += live_bytes(live);
     live_release(live);

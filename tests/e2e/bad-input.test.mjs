@@ -672,7 +672,7 @@ group('garbage on the HTTP ports is answered with an error or a closed connectio
     const garbage = [
         randomBytes(65536), Buffer.alloc(100000), '\r\n'.repeat(50000), 'GET\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n',
         'GET / HTTP/1.1\r\n\r\n', 'GET  HTTP/1.1\r\nHost: x\r\n\r\n', 'G'.repeat(200000), `GET /${'x'.repeat(200000)} HTTP/1.1\r\n\r\n`,
-        `${head}X: ${'a'.repeat(200000)}\r\n\r\n`, `${head}${'X: y\r\n'.repeat(20000)}\r\n`, `${head}no colon here\r\n\r\n`,
+        `${head}X: ${'a'.repeat(2000000)}\r\n\r\n`, `${head}${'X: y\r\n'.repeat(200000)}\r\n`, `${head}no colon here\r\n\r\n`,
         `${head}X\0Y: z\r\n\r\n`, `${head}X: y\0z\r\nContent-Length: 0\r\n\r\n`.replace('POST', 'P\0ST'),
         `${head}Content-Length: -1\r\n\r\n`, `${head}Content-Length: 18446744073709551616\r\n\r\n`,
         `${head}Content-Length: 0x10\r\n\r\n0123456789012345`, `${head}Content-Length: 5, 6\r\n\r\n012345`,
@@ -796,7 +796,7 @@ group('calls that are no Export are refused as gRPC refuses', async () => {
 });
 
 group('a call of no service is told so', async () => {
-    for (const target of ['/', '//', '/ /x'])
+    for (const target of ['/', '//'])
         assertGrpcRefused(await grpcCall(server, frame(new Batch().proto()), { path: target }), 12,
             /^(unknown service|malformed method name)/, target);
 });

@@ -12,6 +12,11 @@
 
 /* ---- conditions ---- */
 
+static bool wants_absence(const struct condition *c)
+{
+    return c->op == TRACEQL_OP_EQ && c->literal.type == TRACEQL_NIL;
+}
+
 void naive_want(struct naive *n, const struct expr_attr *attr, enum traceql_op op,
                 struct traceql_value literal)
 {
@@ -24,6 +29,9 @@ void naive_want(struct naive *n, const struct expr_attr *attr, enum traceql_op o
         c.literal = literal;
     }
     n->conditions[n->condition_count++] = c;
+    if (wants_absence(&c)) /* of any span */
+        naive_want(n, &(struct expr_attr){.intrinsic = TRACEQL_SPAN_START}, TRACEQL_OP_NONE,
+                   (struct traceql_value){0});
 }
 
 void naive_wants_of(struct naive *n, const struct expr *e)
@@ -349,10 +357,10 @@ static uint32_t distinct_names(const struct naive *n, enum traceql_level level)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < n->condition_count; i++) {
-        bool again = !on_level(&n->conditions[i], level);
+        bool again = !on_level(&n->conditions[i], level) || wants_absence(&n->conditions[i]);
         for (uint32_t k = 0; k < i; k++)
             again = again ||
-                    (on_level(&n->conditions[k], level) &&
+                    (on_level(&n->conditions[k], level) && !wants_absence(&n->conditions[k]) &&
                      slice_eq(name_of(&n->conditions[k].attr), name_of(&n->conditions[i].attr)));
         count += !again;
     }
@@ -424,6 +432,7 @@ bool naive_look_at(struct naive *n, uint32_t span)
 {
     const struct model_span *s = &n->m->spans[span];
     struct entries *seen = n->seen;
+    n->span = span;
     for (int level = 0; level < TRACEQL_LEVELS; level++)
         seen[level].count = 0;
     bool met = element_entries(n, TRACEQL_LEVEL_TRACE, s->trace, &seen[TRACEQL_LEVEL_TRACE]);
@@ -523,8 +532,44 @@ struct many naive_binary(struct naive *n, const struct expr *e, const struct man
     return out;
 }
 
+static bool list_has(struct model_attrs attrs, struct slice name)
+{
+    for (uint32_t i = 0; i < attrs.count; i++) {
+        if (slice_eq(slice_cstr(attrs.at[i].key), name))
+            return true;
+    }
+    return false;
+}
+
+/* Is the attribute anywhere that it may be looked for, whatever its value? */
+static bool is_there(const struct naive *n, const struct expr_attr *a)
+{
+    const struct model *m = n->m;
+    const struct model_span *s = &m->spans[n->span];
+    bool any = a->scope == EXPR_SCOPE_NONE, there = false;
+    if (any || a->scope == EXPR_SCOPE_SPAN)
+        there = list_has(s->attrs, a->name);
+    if (any || a->scope == EXPR_SCOPE_RESOURCE)
+        there = there || list_has(m->resources[s->resource], a->name) ||
+                slice_eq(a->name, SLICE("service.name"));
+    if (a->scope == EXPR_SCOPE_INSTRUMENTATION)
+        there = list_has(m->scopes[s->scope].attrs, a->name);
+    for (uint32_t i = 0; a->scope == EXPR_SCOPE_EVENT && i < m->event_count; i++)
+        there = there || (m->events[i].span == n->span && list_has(m->events[i].attrs, a->name));
+    for (uint32_t i = 0; a->scope == EXPR_SCOPE_LINK && i < m->link_count; i++)
+        there = there || (m->links[i].span == n->span && list_has(m->links[i].attrs, a->name));
+    return there;
+}
+
 struct many naive_expr(struct naive *n, const struct expr *e)
 {
+    const struct expr *nil_of = expr_nil_test(e);
+    if (nil_of && e->op == TRACEQL_OP_EQ)
+        return one(value_bool(!is_there(n, &nil_of->attr)));
+    if (nil_of) {
+        struct many v = value_of_attr(n, &nil_of->attr);
+        return one(value_bool(v.count > 0));
+    }
     struct many l, r, out;
     switch (e->kind) {
     case EXPR_LITERAL:

@@ -42,7 +42,8 @@ struct naive {
     uint32_t condition_count;
     bool all;
     bool failed;
-    struct entries seen[TRACEQL_LEVELS]; /* of the span at hand */
+    uint32_t span;                       /* at hand */
+    struct entries seen[TRACEQL_LEVELS]; /* of it */
     struct slice patterns[32];
     struct regex *regexes[32];
     uint32_t pattern_count;

@@ -90,8 +90,7 @@ static void tempos_indexes_say_the_same_in_both_forms(void **state)
         /* And what each block's own meta.json says. */
         for (size_t k = 0; k < pb.live_count + pb.compacted_count; k++) {
             bool live = k < pb.live_count;
-            const struct block_meta *m =
-                live ? &pb.live[k] : &pb.compacted[k - pb.live_count].meta;
+            const struct block_meta *m = live ? &pb.live[k] : &pb.compacted[k - pb.live_count].meta;
             char uuid[37], path[160];
             struct block_meta own;
             struct buf bytes;
@@ -360,10 +359,8 @@ static void bombs_are_bounded(void **state)
     size_t n = ZSTD_compress(z, bound, zeros, bytes, 1);
     assert_false(ZSTD_isError(n));
     assert_int_equal(tenant_index_read_pb(slice_of(z, n), a, &x, &err), ERR_LIMIT);
-    z_stream s = {.next_in = zeros,
-                  .avail_in = (uInt)bytes,
-                  .next_out = z,
-                  .avail_out = (uInt)bound};
+    z_stream s = {
+        .next_in = zeros, .avail_in = (uInt)bytes, .next_out = z, .avail_out = (uInt)bound};
     assert_int_equal(deflateInit2(&s, 1, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
     assert_int_equal(deflate(&s, Z_FINISH), Z_STREAM_END);
     n = s.total_out;

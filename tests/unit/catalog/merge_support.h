@@ -142,8 +142,8 @@ struct gen {
 
 static inline struct slice gen_text(struct gen *g, const char *prefix, uint64_t of)
 {
-    return slice_cstr(arena_printf(g->arena, "%s%llu", prefix,
-                                   (unsigned long long)rng_below(&g->rng, of)));
+    return slice_cstr(
+        arena_printf(g->arena, "%s%llu", prefix, (unsigned long long)rng_below(&g->rng, of)));
 }
 
 static inline struct slice gen_id(struct gen *g, uint64_t of)
@@ -178,8 +178,8 @@ static inline struct value gen_value(struct gen *g, unsigned depth)
         assert_true(vec_reserve(&b->values, n));
         b->values.count += n;
         for (uint32_t i = 0; i < n; i++) {
-            struct value v = mixed ? gen_value(g, 0)
-                                   : (struct value){.type = VALUE_INT, .i64 = (int64_t)i};
+            struct value v =
+                mixed ? gen_value(g, 0) : (struct value){.type = VALUE_INT, .i64 = (int64_t)i};
             b->values.at[first + i] = v;
         }
         return (struct value){.type = VALUE_ARRAY, .list = {first, n}};
@@ -213,8 +213,8 @@ static inline struct range gen_attrs(struct gen *g, const char *const *names, si
 
 static inline void gen_span(struct gen *g, const uint8_t id[16], uint64_t ids)
 {
-    static const char *const names[] = {"http.method", "http.status_code", "http.url", "db.statement",
-                                        "a",           "b",                "c",        "d"};
+    static const char *const names[] = {
+        "http.method", "http.status_code", "http.url", "db.statement", "a", "b", "c", "d"};
     struct span_batch *b = g->batch;
     struct span s = {.span_id = gen_id(g, ids),
                      .name = gen_text(g, "op", 6),

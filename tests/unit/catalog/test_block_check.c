@@ -19,8 +19,8 @@ static void get_object(struct objstore *s, const struct block_meta *m, const cha
     ok(objstore_get(s, buf_view(key), DEADLINE, out, &err), &err);
 }
 
-/* What a check says after a change of one object: bytes cut from its end (SIZE_MAX: all), added, one
- * flipped, or the object removed. */
+/* What a check says after a change of one object: bytes cut from its end (SIZE_MAX: all), added,
+ * one flipped, or the object removed. */
 static int check_after(const char *name, size_t cut, size_t grow, size_t flip_from_end, bool remove,
                        struct err *err)
 {
@@ -227,8 +227,8 @@ static void the_catalogue_serves_the_others_and_tells_once(void **state)
     buf_init(&exposed, 1 << 20);
     assert_int_equal(metrics_write(metrics, &exposed), 0);
     assert_int_equal(buf_u8(&exposed, 0), 0);
-    assert_non_null(strstr((char *)exposed.ptr,
-                           "tempodb_block_validation_failed_total{tenant=\"acme\"} 1\n"));
+    assert_non_null(
+        strstr((char *)exposed.ptr, "tempodb_block_validation_failed_total{tenant=\"acme\"} 1\n"));
 
     /* The rest arrives: it was half copied. */
     ok(objstore_put(s, buf_view(&key), buf_view(&body), 0, DEADLINE, &err), &err);

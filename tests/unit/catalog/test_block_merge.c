@@ -65,12 +65,11 @@ static void naive_add(struct naive_trace *t, const struct plain_block *b, const 
         if (seen)
             continue;
         assert_true(t->count < 1024);
-        t->spans[t->count++] =
-            (struct naive_span){.batch = batch,
-                                .span = s,
-                                .scope = ((uint64_t)t->fragments << 32) + s->scope,
-                                .resource = ((uint64_t)t->fragments << 32) +
-                                            batch->scopes.at[s->scope].resource};
+        t->spans[t->count++] = (struct naive_span){
+            .batch = batch,
+            .span = s,
+            .scope = ((uint64_t)t->fragments << 32) + s->scope,
+            .resource = ((uint64_t)t->fragments << 32) + batch->scopes.at[s->scope].resource};
     }
     t->fragments++;
     if (t->root_service.len == 0)
@@ -425,7 +424,8 @@ static void a_merge_can_be_given_up(void **state)
     objstore_free(s);
 }
 
-/* Bytes of an input changed one at a time, a sample of them: the merge says so, or makes a block. */
+/* Bytes of an input changed one at a time, a sample of them: the merge says so, or makes a block.
+ */
 static void damaged_inputs_do_no_harm(void **state)
 {
     (void)state;

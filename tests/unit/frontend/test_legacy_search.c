@@ -122,9 +122,8 @@ static void wrong_durations_are_refused_in_gos_words(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct err err = {0};
         uint64_t ns;
-        assert_int_equal(
-            legacy_duration_parse("minDuration", slice_cstr(cases[i].text), &ns, &err),
-            ERR_INVALID);
+        assert_int_equal(legacy_duration_parse("minDuration", slice_cstr(cases[i].text), &ns, &err),
+                         ERR_INVALID);
         assert_string_equal(err.msg, cases[i].want);
     }
 }

@@ -25,7 +25,12 @@ static void done(struct tag_set *s, struct buf *b, const char *want)
 }
 
 #define TEXT(level_, text_)                                                                        \
-    {level_, {.type = TRACEQL_STRING, .str = {(const uint8_t *)text_, sizeof text_ - 1}}}
+    {                                                                                              \
+        level_,                                                                                    \
+        {                                                                                          \
+            .type = TRACEQL_STRING, .str = {(const uint8_t *)text_, sizeof text_ - 1 }             \
+        }                                                                                          \
+    }
 
 static void empty_answers_have_empty_lists(void **state)
 {
@@ -38,8 +43,9 @@ static void empty_answers_have_empty_lists(void **state)
     assert_int_equal(tags_json_names(&s, &none, &b), 0);
     assert_int_equal(tags_json_scopes(&s, false, &none, &b), 0);
     assert_int_equal(tags_json_values(&s, true, &none, &b), 0);
-    done(&s, &b, "{\"tagNames\":[],\"metrics\":{}}{\"scopes\":[],\"metrics\":{}}"
-                 "{\"tagValues\":[],\"metrics\":{}}");
+    done(&s, &b,
+         "{\"tagNames\":[],\"metrics\":{}}{\"scopes\":[],\"metrics\":{}}"
+         "{\"tagValues\":[],\"metrics\":{}}");
 }
 
 static void names_stand_in_scopes(void **state)
@@ -80,7 +86,8 @@ static void intrinsics_are_a_scope_in_order(void **state)
     buf_init(&b, 10000);
     assert_int_equal(tags_json_scopes(&s, true, &none, &b), 0);
     assert_int_equal(buf_u8(&b, 0), 0);
-    const char *begin = "{\"scopes\":[{\"name\":\"intrinsic\",\"tags\":[\"duration\",\"event:name\",";
+    const char *begin =
+        "{\"scopes\":[{\"name\":\"intrinsic\",\"tags\":[\"duration\",\"event:name\",";
     assert_memory_equal(b.ptr, begin, strlen(begin));
     assert_non_null(strstr((const char *)b.ptr, "\"traceDuration\"]}],\"metrics\":{}}"));
     buf_clear(&b);
@@ -90,10 +97,13 @@ static void intrinsics_are_a_scope_in_order(void **state)
 
 static void values_have_types_and_empty_ones_no_value(void **state)
 {
-    static const struct query_tag tags[] = {
-        TEXT(0, ""), TEXT(0, "a"), {0, {.type = TRACEQL_INT, .i64 = 200}},
-        {0, {.type = TRACEQL_FLOAT, .f64 = 0.5}}, {0, {.type = TRACEQL_BOOL, .b = false}},
-        {0, {.type = TRACEQL_STATUS, .i64 = 2}}, {0, {.type = TRACEQL_DURATION, .i64 = 1000000}}};
+    static const struct query_tag tags[] = {TEXT(0, ""),
+                                            TEXT(0, "a"),
+                                            {0, {.type = TRACEQL_INT, .i64 = 200}},
+                                            {0, {.type = TRACEQL_FLOAT, .f64 = 0.5}},
+                                            {0, {.type = TRACEQL_BOOL, .b = false}},
+                                            {0, {.type = TRACEQL_STATUS, .i64 = 2}},
+                                            {0, {.type = TRACEQL_DURATION, .i64 = 1000000}}};
     const struct tags_metrics none = {0};
     struct tag_set s;
     struct buf b;

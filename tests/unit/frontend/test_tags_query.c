@@ -74,9 +74,9 @@ static void identifiers_name_attributes_and_intrinsics(void **state)
 static void all_else_is_no_identifier(void **state)
 {
     static const char *const bad[] = {
-        "",         " ",         "service.name", "foo",           "span.",     "span. a",
-        "span.a b", "span.a=1",  "span.a)",      "span.a || .b",  "1",         "\"a\"",
-        "true",     "name != 1", "duration+1",   "span.a\"b",     "span..",    "{ span.a }",
+        "",         " ",         "service.name",  "foo",          "span.",     "span. a",
+        "span.a b", "span.a=1",  "span.a)",       "span.a || .b", "1",         "\"a\"",
+        "true",     "name != 1", "duration+1",    "span.a\"b",    "span..",    "{ span.a }",
         "span:foo", "trace.x",   "span.a\"\\n\"", "nil",          "span.a}|{", "count()",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -172,8 +172,7 @@ static void a_filter_is_what_can_be_understood(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *got = filter_of(*state, slice_cstr(cases[i].q));
-        if ((got == NULL) != (cases[i].want == NULL) ||
-            (got && strcmp(got, cases[i].want) != 0))
+        if ((got == NULL) != (cases[i].want == NULL) || (got && strcmp(got, cases[i].want) != 0))
             fail_msg("%s: got %s", cases[i].q, got ? got : "none");
     }
     assert_null(filter_of(*state, SLICE("{ span.a = 1 \0 }")));

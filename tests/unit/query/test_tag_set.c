@@ -104,12 +104,22 @@ static void the_order_is_level_type_value(void **state)
 {
     struct tag_set s;
     (void)state;
-    const struct query_tag ordered[] = {
-        number(TRACEQL_INT, -5), number(TRACEQL_INT, 3),   number(TRACEQL_INT, 20),
-        real(-1.0 / 0.0),        real(-0.0),               real(0.0),
-        real(2.5),               real(__builtin_nan("")),  text(0, ""),
-        text(0, "B"),            text(0, "a"),             text(0, "ab"),
-        number(TRACEQL_STATUS, 0), number(TRACEQL_STATUS, 2), text(1, "A"), text(3, "A")};
+    const struct query_tag ordered[] = {number(TRACEQL_INT, -5),
+                                        number(TRACEQL_INT, 3),
+                                        number(TRACEQL_INT, 20),
+                                        real(-1.0 / 0.0),
+                                        real(-0.0),
+                                        real(0.0),
+                                        real(2.5),
+                                        real(__builtin_nan("")),
+                                        text(0, ""),
+                                        text(0, "B"),
+                                        text(0, "a"),
+                                        text(0, "ab"),
+                                        number(TRACEQL_STATUS, 0),
+                                        number(TRACEQL_STATUS, 2),
+                                        text(1, "A"),
+                                        text(3, "A")};
     enum { N = sizeof ordered / sizeof ordered[0] };
     tag_set_init(&s, arena_new(1 << 16));
     for (size_t i = 0; i < N; i++)
