@@ -33,6 +33,7 @@ struct app_priv {
     int stop_fd;   /* app_stop */
     int ended_fd;  /* for the watchdog of a drain: the process has come to its end */
     bool watched;
+    atomic_bool all_answered; /* by the drain */
     pthread_t watchdog;
 
     /* Set before app_http, read-only afterwards. */

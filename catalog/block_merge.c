@@ -10,7 +10,7 @@
 
 /* How the 128 MB are spent. Readers together: windows of spans, and the stored pages behind them.
  */
-#define READ_BYTES ((size_t)16 << 20)
+#define READ_BYTES ((size_t)22 << 20)
 #define READ_BYTES_LEAST ((size_t)256 << 10) /* of one reader, however many there are */
 /* By the shredder's own count; its columns take about as much again, encoded a fifth of it. */
 #define ROW_GROUP_BYTES ((uint64_t)10 << 20)

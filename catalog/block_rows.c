@@ -28,7 +28,7 @@
 #define LIMIT_OFFSET_INDEX_BYTES ((uint64_t)64 << 20)
 #define LIMIT_FOOTER_ARENA_BYTES ((size_t)1 << 30)
 
-/* Stored bytes of a column that are at hand. */
+/* Stored bytes of a column that are at hand, in one run. */
 struct raw {
     uint64_t offset;
     struct buf bytes; /* empty: none */
@@ -212,6 +212,21 @@ static struct slice raw_part(const struct raw *raw, uint64_t offset, uint64_t by
                  : slice_of(NULL, 0);
 }
 
+/* Lets go of what stands before offset; false when what is left does not begin there. */
+static bool raw_trim(struct block_rows *r, struct raw *raw, uint64_t offset)
+{
+    if (offset < raw->offset || offset - raw->offset >= raw->bytes.len) {
+        raw_drop(r, raw);
+        return false;
+    }
+    size_t gone = (size_t)(offset - raw->offset);
+    memmove(raw->bytes.ptr, raw->bytes.ptr + gone, raw->bytes.len - gone);
+    raw->bytes.len -= gone;
+    raw->offset = offset;
+    r->raw_bytes -= gone;
+    return true;
+}
+
 static int compare_wants(const void *a, const void *b)
 {
     const struct want *x = a, *y = b;
@@ -225,7 +240,7 @@ static int wants_deliver(struct block_rows *r, size_t want_count, struct err *er
     for (size_t i = 0; i < want_count; i++) {
         const struct want *w = &r->wants[i];
         while (w->offset - r->gets[g].offset >= r->gets[g].bytes)
-            g++;
+            buf_clear(&r->gets[g++].out);
         const struct objstore_get *get = &r->gets[g];
         uint64_t at = w->offset - get->offset;
         if (get->out.len < at || get->out.len - at < w->bytes)
@@ -233,7 +248,8 @@ static int wants_deliver(struct block_rows *r, size_t want_count, struct err *er
                            SLICE_ARGS(get->key), (unsigned long long)get->object_bytes);
         if (buf_append(&w->raw->bytes, get->out.ptr + at, (size_t)w->bytes) < 0)
             return err_set(err, ERR_NOMEM, "no memory for pages");
-        w->raw->offset = w->offset;
+        if (w->raw->bytes.len == w->bytes)
+            w->raw->offset = w->offset;
         r->raw_bytes += w->bytes;
     }
     return 0;
@@ -259,10 +275,11 @@ static int wants_fetch(struct block_rows *r, size_t want_count, struct err *err)
     for (size_t i = 0; i < n; i++)
         buf_init(&r->gets[i].out, (size_t)r->gets[i].bytes);
     int rc = n ? objstore_get_many(r->opts.store, r->gets, n, r->opts.deadline_mono_ns, err) : 0;
+    for (size_t i = 0; i < n; i++)
+        r->fetched += r->gets[i].out.len;
     if (rc == 0)
         rc = wants_deliver(r, want_count, err);
     for (size_t i = 0; i < n; i++) {
-        r->fetched += r->gets[i].out.len;
         buf_clear(&r->gets[i].out);
     }
     return rc;
@@ -376,9 +393,14 @@ static int wave_fetch(struct block_rows *r, int from, int64_t rows, int *end, st
             bytes += dict_bytes;
         }
         if (span.bytes && !raw_has(&l->data, span.offset, span.bytes)) {
-            raw_drop(r, &l->data);
-            r->wants[wants++] = (struct want){&l->data, span.offset, span.bytes};
-            bytes += span.bytes;
+            /* The page that the last window ended in is there: only what follows is asked for. */
+            struct want w = {&l->data, span.offset, span.bytes};
+            if (raw_trim(r, &l->data, span.offset)) {
+                w.offset += l->data.bytes.len;
+                w.bytes -= l->data.bytes.len;
+            }
+            r->wants[wants++] = w;
+            bytes += w.bytes;
         }
     }
     *end = i;
@@ -516,7 +538,7 @@ static int column_read(struct block_rows *r, int leaf, uint32_t *rows, struct er
         *rows = cut_rows(r, &column);
     rc = column_keep(r, &column, &r->column[leaf], err);
     /* Kept for the next window as long as it is not much. */
-    if (r->raw_bytes > r->opts.window_bytes / 2) {
+    if (r->raw_bytes > r->opts.window_bytes) {
         raw_drop(r, &l->data);
         raw_drop(r, &l->dict);
     }

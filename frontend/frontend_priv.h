@@ -66,6 +66,9 @@ bool query_accepts_protobuf(const struct net_request *req);
 int query_fan_out(struct query *q, size_t count, void (*run)(void *ctx, size_t i), void *ctx,
                   struct err *err);
 
+/* search_merge.c: another fragment of the trace: earliest start, longest duration, first root, and
+ * their services and spansets. False: the arena is full. */
+bool search_merge(struct arena *a, struct query_trace *into, const struct query_trace *t);
 /* search_json.c */
 int search_json(const struct query_trace *traces, uint32_t count, bool legacy, struct buf *out);
 

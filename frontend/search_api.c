@@ -3,6 +3,7 @@
 #include "base/vec.h"
 #include "frontend/frontend_limits.h"
 #include "frontend/frontend_priv.h"
+#include "traceql/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,104 +98,6 @@ static int parse_params(struct query *q, struct search_params *p, struct err *er
 
 /* ---- merging ---- */
 
-static bool merge_services(struct arena *a, struct query_trace *into, const struct query_trace *t)
-{
-    for (uint32_t i = 0; i < t->service_count; i++) {
-        const struct query_service *s = &t->services[i];
-        struct query_service *same = NULL;
-        for (uint32_t k = 0; k < into->service_count && !same; k++) {
-            if (slice_eq(into->services[k].name, s->name))
-                same = &into->services[k];
-        }
-        if (same) {
-            if (s->span_count > same->span_count)
-                same->span_count = s->span_count;
-            if (s->error_count > same->error_count)
-                same->error_count = s->error_count;
-            continue;
-        }
-        struct query_service *more =
-            arena_array(a, struct query_service, (size_t)into->service_count + 1);
-        if (!more)
-            return false;
-        if (into->service_count)
-            memcpy(more, into->services, into->service_count * sizeof *more);
-        more[into->service_count++] = *s;
-        into->services = more;
-    }
-    return true;
-}
-
-static bool same_attr(const struct query_attr *a, const struct query_attr *b)
-{
-    bool same = a->count == b->count && slice_eq(a->key, b->key);
-    for (uint32_t i = 0; same && i < a->count; i++)
-        same = traceql_value_same(&a->values[i], &b->values[i]);
-    return same;
-}
-
-/* The next attribute from i on that by() gave. */
-static uint32_t next_by(const struct query_spanset *s, uint32_t i)
-{
-    while (i < s->attr_count && !slice_starts(s->attrs[i].key, SLICE("by")))
-        i++;
-    return i;
-}
-
-/* Parts of one spanset: what by() said of them is the same. */
-static bool same_set(const struct query_spanset *a, const struct query_spanset *b)
-{
-    uint32_t i = next_by(a, 0), k = next_by(b, 0);
-    while (i < a->attr_count && k < b->attr_count) {
-        if (!same_attr(&a->attrs[i], &b->attrs[k]))
-            return false;
-        i = next_by(a, i + 1);
-        k = next_by(b, k + 1);
-    }
-    return i == a->attr_count && k == b->attr_count;
-}
-
-/* Of two parts of a spanset the larger one stays, as in Tempo; parts of others are added. */
-static bool merge_sets(struct arena *a, struct query_trace *into, const struct query_trace *t)
-{
-    if (t->set_count == 0)
-        return true;
-    struct query_spanset *sets =
-        arena_array(a, struct query_spanset, (size_t)into->set_count + t->set_count);
-    uint32_t count = into->set_count;
-    if (!sets)
-        return false;
-    if (count)
-        memcpy(sets, into->sets, count * sizeof *sets);
-    for (uint32_t i = 0; i < t->set_count; i++) {
-        uint32_t k = 0;
-        while (k < into->set_count && !same_set(&sets[k], &t->sets[i]))
-            k++;
-        if (k == into->set_count)
-            sets[count++] = t->sets[i];
-        else if (t->sets[i].matched > sets[k].matched)
-            sets[k] = t->sets[i];
-    }
-    into->sets = sets;
-    into->set_count = count;
-    return true;
-}
-
-/* Fragments of one trace from several places: earliest start, longest duration, first root, and
- * their spansets. */
-static bool merge_trace(struct arena *a, struct query_trace *into, const struct query_trace *t)
-{
-    if (t->start_unix_ns < into->start_unix_ns)
-        into->start_unix_ns = t->start_unix_ns;
-    if (t->duration_ns > into->duration_ns)
-        into->duration_ns = t->duration_ns;
-    if (into->root_service.len == 0)
-        into->root_service = t->root_service;
-    if (into->root_name.len == 0)
-        into->root_name = t->root_name;
-    return merge_sets(a, into, t) && merge_services(a, into, t);
-}
-
 /* Slot of the trace of that id: the one that holds it, or the empty one where it belongs. */
 static uint32_t *find_slot(struct search_query *s, const uint8_t id[16])
 {
@@ -235,7 +138,7 @@ static int merge_result(struct search_query *s, const struct query_search_result
     for (uint32_t i = 0; i < r->trace_count && ok; i++) {
         uint32_t *slot = find_slot(s, r->traces[i].id);
         if (*slot != UINT32_MAX) {
-            ok = merge_trace(s->q->arena, &s->traces.at[*slot], &r->traces[i]);
+            ok = search_merge(s->q->arena, &s->traces.at[*slot], &r->traces[i]);
         } else {
             *slot = s->traces.count;
             ok = vec_push(&s->traces, r->traces[i]);
@@ -298,7 +201,8 @@ static int plan(struct search_query *s, const struct search_params *p,
 static int run(struct search_query *s, struct err *err)
 {
     int rc = 0;
-    while (rc == 0 && s->wave_first < s->job_count && s->traces.count < s->search.limit) {
+    while (rc == 0 && s->wave_first < s->job_count &&
+           (s->search.most_recent || s->traces.count < s->search.limit)) {
         size_t n = s->job_count - s->wave_first;
         if (n > SEARCH_WAVE_JOBS)
             n = SEARCH_WAVE_JOBS;
@@ -360,6 +264,13 @@ static int answer_search(struct search_query *s, bool legacy, struct answer *out
     return rc < 0 ? err_set(err, rc, "the answer does not fit") : 0;
 }
 
+/* with(most_recent=true): not the first traces that are found, but the newest ones. */
+static bool wants_most_recent(const struct traceql_query *q)
+{
+    const struct traceql_value *hint = traceql_query_hint(q, "most_recent");
+    return hint && hint->type == TRACEQL_BOOL && hint->b;
+}
+
 int search_api(struct query *q, struct answer *out, struct err *err)
 {
     struct search_params p;
@@ -375,6 +286,7 @@ int search_api(struct query *q, struct answer *out, struct err *err)
         return err_wrap(err, "invalid TraceQL query");
     }
     s.search = (struct query_search){.query = parsed,
+                                     .most_recent = wants_most_recent(parsed),
                                      .limit = p.limit,
                                      .spans_per_set = p.spss,
                                      .start_unix_ns = p.start_s * NS_PER_S,

@@ -11,7 +11,7 @@
 static const char protobuf_type[] = "application/x-protobuf";
 static const char json_type[] = "application/json";
 static const char buffer_full[] =
-    "ingest buffer is full: the store is slower than the input (ingest.max_buffered_bytes)";
+    "ingest buffer is full: the store is slower than the input";
 
 static uint32_t retry_ms(const struct ingest *in)
 {

@@ -56,6 +56,7 @@ struct query_trace {
 struct query_search {
     const struct traceql_query *query; /* shared, read-only */
     uint32_t limit;                    /* distinct traces after which a job may stop */
+    bool most_recent;                  /* not the first `limit` that are found: the newest */
     uint32_t spans_per_set;
     uint64_t start_unix_ns, end_unix_ns; /* trace must overlap [start, end]; end 0: any time */
 };

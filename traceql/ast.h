@@ -206,6 +206,11 @@ struct traceql_query {
     struct traceql_query *second; /* its plan is that of the second pass; NULL: there is none */
 };
 
+static inline bool traceql_wants_absence(const struct traceql_condition *c)
+{
+    return c->op == TRACEQL_OP_EQ && c->literal.type == TRACEQL_NIL;
+}
+
 /* `attr = nil`, `attr != nil`, either way round: the attribute. NULL: e is something else. */
 static inline const struct expr *expr_nil_test(const struct expr *e)
 {

@@ -29,15 +29,6 @@ static int add_opless(struct wants *w, const struct expr_attr *attr, struct err 
     return add(w, (struct want){.attr = *attr}, err);
 }
 
-static int add_once(struct wants *w, const struct expr_attr *attr, struct err *err)
-{
-    for (uint32_t i = 0; i < w->count; i++) {
-        if (w->at[i].op == TRACEQL_OP_NONE && attr_same(&w->at[i].attr, attr))
-            return 0;
-    }
-    return add_opless(w, attr, err);
-}
-
 /* attr op literal, whichever of them stands left. */
 static int add_compared(struct wants *w, const struct expr *e, const struct expr *attr,
                         const struct expr *literal, struct err *err)
@@ -46,11 +37,7 @@ static int add_compared(struct wants *w, const struct expr *e, const struct expr
         !traceql_op_compares(e->op) || (e->op == TRACEQL_OP_NE && literal->type == TRACEQL_NIL);
     if (everything)
         return add_opless(w, &attr->attr, err);
-    int rc = add(w, (struct want){.attr = attr->attr, .op = e->op, .literal = literal->literal}, err);
-    /* Every span may lack an attribute. */
-    if (rc == 0 && literal->type == TRACEQL_NIL)
-        rc = add_once(w, &(struct expr_attr){.intrinsic = TRACEQL_SPAN_START}, err);
-    return rc;
+    return add(w, (struct want){.attr = attr->attr, .op = e->op, .literal = literal->literal}, err);
 }
 
 static int walk_expr(struct wants *w, const struct expr *e, struct err *err)
@@ -182,11 +169,19 @@ static bool want_complement(const struct want *a, const struct want *b)
            value_same(&a->literal, &b->literal);
 }
 
+static bool wants_absence(const struct want *w)
+{
+    return w->op == TRACEQL_OP_EQ && w->literal.type == TRACEQL_NIL;
+}
+
 /* Merges b into a when the two can be one. */
 static bool want_merge(struct want *a, const struct want *b)
 {
     if (!attr_same(&a->attr, &b->attr))
         return false;
+    /* That an attribute is missing is asked for beside what its values are. */
+    if (wants_absence(a) || wants_absence(b))
+        return want_same(a, b);
     if (!want_same(a, b)) {
         if (a->op != TRACEQL_OP_NONE && b->op != TRACEQL_OP_NONE && !want_complement(a, b))
             return false;
@@ -233,6 +228,15 @@ int wants_collect(const struct traceql_query *q, struct wants *out, struct err *
 }
 
 /* ---- the second pass ---- */
+
+static int add_once(struct wants *w, const struct expr_attr *attr, struct err *err)
+{
+    for (uint32_t i = 0; i < w->count; i++) {
+        if (attr_same(&w->at[i].attr, attr))
+            return 0;
+    }
+    return add_opless(w, attr, err);
+}
 
 static int selected(struct wants *w, const struct pipeline *p, struct err *err);
 

@@ -190,7 +190,7 @@ static bool accepts_all(const struct filter *f)
 {
     const struct traceql_condition *c = f->condition;
     return f->is_id || f->predicate.op == TRACEQL_OP_NONE ||
-           (c->op == TRACEQL_OP_EQ && c->literal.type == TRACEQL_NIL); /* `= nil` wants no value */
+           traceql_wants_absence(c);
 }
 
 bool traceql_accepts_strings(const struct traceql_eval *e, size_t field, bool generic,

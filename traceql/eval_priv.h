@@ -50,7 +50,7 @@ struct visible {
 
     /* for single spans: holder -> 1 + value of column, 1 + occurrence; built when first asked for
      */
-    uint8_t *there; /* per holder: has it the attribute at all, visible or not; made when asked for */
+    uint8_t *absent; /* per holder: the attribute is missing; NULL: nobody asks */
     uint32_t *column_at;
     uint32_t *entry_at;
 };
@@ -81,18 +81,6 @@ static inline uint32_t holder_of(const struct visible *f, uint32_t element)
 
 /* visible.c */
 ERR_MUST_CHECK int view_build(struct traceql_view *v, struct err *err);
-
-/* Per holder: does it have the attribute, whatever the value. */
-ERR_MUST_CHECK int view_there(struct traceql_view *v, struct visible *f, const uint8_t **out,
-                              struct err *err);
-/* Is the field one that `attr = nil` asks about? `.x` stands for attributes of spans and resources,
- * though its value may be found elsewhere. */
-static inline bool counts_as(const struct expr *attr, const struct visible *f)
-{
-    return f->field->intrinsic == TRACEQL_ATTRIBUTE &&
-           (attr->attr.scope != EXPR_SCOPE_NONE || f->field->level == TRACEQL_LEVEL_SPAN ||
-            f->field->level == TRACEQL_LEVEL_RESOURCE);
-}
 
 /* filter.c: per span what the filter says; good until the next filter. active: per span, is it
  * looked at. What is said of other spans means nothing. */

@@ -81,7 +81,8 @@ static int run_step(struct traceql_view *v, const struct step *s, const uint8_t 
     case STEP_ATTR:
         return truth_attr(v, s, v->stack[top], err);
     case STEP_ABSENT:
-        return truth_absent(v, s, v->stack[top], err);
+        truth_absent(v, s, v->stack[top]);
+        return 0;
     case STEP_ROW:
         return step_row(v, s, active, v->stack[top], err);
     case STEP_AND:

@@ -72,6 +72,10 @@ static int show_field(const struct traceql_view *v, const struct visible *f, uin
 {
     uint32_t first, end;
     elements_of(v, f, span, &first, &end);
+    if (f->absent && f->absent[first]) {
+        struct traceql_value nil = {.type = TRACEQL_NIL};
+        return fn(ctx, f->field->name, &nil, 1);
+    }
     const struct traceql_values *c = &f->in->column;
     for (uint32_t i = f->column ? lower_bound(c->owner, c->count, end) : 0;
          i > 0 && (c->owner ? c->owner[i - 1] : i - 1) >= first; i--) {

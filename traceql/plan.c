@@ -81,6 +81,7 @@ static int add_condition(struct planner *p, const struct want *w, enum traceql_l
             return no_memory(p);
     }
     p->structural.at[c.field] &= w->structural;
+    p->fields.at[c.field].absence |= w->op == TRACEQL_OP_EQ && w->literal.type == TRACEQL_NIL;
     return vec_push(&p->conditions, c) ? 0 : no_memory(p);
 }
 
@@ -101,7 +102,7 @@ static bool not_wanted(const struct planner *p, uint32_t field)
 {
     for (uint32_t i = 0; i < p->conditions.count; i++) {
         const struct traceql_condition *c = &p->conditions.at[i];
-        if (c->field == field && !(c->op == TRACEQL_OP_EQ && c->literal.type == TRACEQL_NIL))
+        if (c->field == field && !traceql_wants_absence(c))
             return false;
     }
     return true;

@@ -247,18 +247,9 @@ static int nil_test(struct traceql_view *v, const struct expr *e, const struct e
         *out = (struct seen){.scalar = value_bool(value.array || value.scalar.type != TRACEQL_NIL)};
         return rc;
     }
-    *out = (struct seen){.scalar = value_bool(true)};
-    for (uint32_t i = 0; i < attr->lookup->count; i++) {
-        struct visible *f = &v->fields[attr->lookup->fields[i]];
-        const uint32_t *map = view_span_map(v, f->holder_level);
-        const uint8_t *there;
-        if (!counts_as(attr, f))
-            continue;
-        int rc = view_there(v, f, &there, err);
-        if (rc < 0)
-            return rc;
-        out->scalar.b = out->scalar.b && !there[map ? map[span] : span];
-    }
+    const struct visible *f = &v->fields[attr->lookup->fields[0]];
+    const uint32_t *map = view_span_map(v, f->holder_level);
+    *out = (struct seen){.scalar = value_bool(f->absent[map ? map[span] : span])};
     return 0;
 }
 

@@ -115,6 +115,7 @@ struct traceql_field {
     enum traceql_level level;
     enum traceql_intrinsic intrinsic;
     struct slice name; /* of the attribute, or the intrinsic's canonical name */
+    bool absence;      /* `= nil` asks for it: traceql_attrs.holders is needed */
 };
 
 size_t traceql_field_count(const struct traceql_query *q);
@@ -179,6 +180,9 @@ struct traceql_attrs {
     /* Here owner is the occurrence (NULL: each has one value). An array has several values of one
      * owner; an occurrence without any (empty, mixed or nested array, bytes, …) reads as nil. */
     struct traceql_values strings, ints, floats, bools;
+    /* Per element of the level: does its list have any attribute, whatever its name? Only for
+     * fields whose absence is asked for. */
+    const uint8_t *holders;
 };
 
 /* The data for one field. */

@@ -259,21 +259,10 @@ int truth_attr(struct traceql_view *v, const struct step *s, uint8_t *out, struc
 
 /* ---- absence ---- */
 
-int truth_absent(struct traceql_view *v, const struct step *s, uint8_t *out, struct err *err)
+void truth_absent(const struct traceql_view *v, const struct step *s, uint8_t *out)
 {
-    uint32_t spans = v->batch->counts[TRACEQL_LEVEL_SPAN];
-    memset(out, 1, spans);
-    for (uint32_t n = 0; n < s->lookup->count; n++) {
-        struct visible *f = &v->fields[s->lookup->fields[n]];
-        const uint32_t *map = view_span_map(v, f->holder_level);
-        const uint8_t *there;
-        if (!counts_as(s->expr, f))
-            continue;
-        int rc = view_there(v, f, &there, err);
-        if (rc < 0)
-            return rc;
-        for (uint32_t i = 0; i < spans; i++)
-            out[i] &= !there[owner_at(map, i)];
-    }
-    return 0;
+    const struct visible *f = &v->fields[s->lookup->fields[0]];
+    const uint32_t *map = view_span_map(v, f->holder_level);
+    for (uint32_t i = 0; i < v->batch->counts[TRACEQL_LEVEL_SPAN]; i++)
+        out[i] = f->absent[owner_at(map, i)];
 }

@@ -17,9 +17,8 @@ enum truth {
 /* attribute op literal. out: a byte a span, all zero. */
 ERR_MUST_CHECK int truth_compare(struct traceql_view *v, const struct step *s, uint8_t *out,
                                  struct err *err);
-/* The attribute is not there: whatever its value would be, and whether or not it is visible. */
-ERR_MUST_CHECK int truth_absent(struct traceql_view *v, const struct step *s, uint8_t *out,
-                                struct err *err);
+/* The attribute is missing: not only invisible. */
+void truth_absent(const struct traceql_view *v, const struct step *s, uint8_t *out);
 /* The attribute itself. out: a byte a span, any content. */
 ERR_MUST_CHECK int truth_attr(struct traceql_view *v, const struct step *s, uint8_t *out,
                               struct err *err);

@@ -67,6 +67,14 @@ static bool never_nil(const struct expr_attr *a)
            (a->scope == EXPR_SCOPE_RESOURCE && slice_eq(a->name, SLICE("service.name")));
 }
 
+/* What is looked for in several places, or of which there may be several, is neither here nor
+ * there. */
+static bool may_be_absent(const struct expr_attr *a)
+{
+    return a->scope == EXPR_SCOPE_SPAN || a->scope == EXPR_SCOPE_RESOURCE ||
+           a->scope == EXPR_SCOPE_INSTRUMENTATION;
+}
+
 static int validate_operands(const struct expr *e, struct err *err)
 {
     enum traceql_type l = e->lhs->type, r = e->rhs->type;
@@ -77,6 +85,9 @@ static int validate_operands(const struct expr *e, struct err *err)
     if (attr && e->op == TRACEQL_OP_EQ && never_nil(&attr->attr))
         return refuse(err, "", print_expr_node, attr,
                       "=nil is not valid because intrinsics cannot be nil");
+    if (attr && e->op == TRACEQL_OP_EQ && !may_be_absent(&attr->attr))
+        return refuse(err, "=nil needs one of the scopes span, resource and instrumentation: ",
+                      print_expr_node, attr, "");
     if (!attr && r == TRACEQL_NIL && e->op == TRACEQL_OP_EQ)
         return err_set(err, ERR_INVALID, "{.a = nil} not yet supported");
     if (!traceql_op_defined(e->op, l) || !traceql_op_defined(e->op, r))

@@ -177,6 +177,28 @@ static int show_generic(struct traceql_view *v, uint32_t field, unsigned kinds, 
     return 0;
 }
 
+/* Which elements lack the attribute. As in Tempo one without any attribute of the generic list lacks
+ * none of them; where the attribute has a column of its own, that alone is looked at. */
+static int find_absent(struct traceql_view *v, struct visible *f, struct err *err)
+{
+    const struct traceql_values *c = &f->in->column;
+    uint32_t count = v->batch->counts[f->field->level];
+    if (!f->field->absence)
+        return 0;
+    if (!(f->absent = bytes_of(v, count, 1)))
+        return arena_full(v, err);
+    if (f->in->has_column) {
+        for (uint32_t i = 0; i < c->count; i++)
+            f->absent[owner_at(c->owner, i)] = 0;
+        return 0;
+    }
+    for (uint32_t i = 0; f->in->attrs.holders && i < count; i++)
+        f->absent[i] = f->in->attrs.holders[i];
+    for (uint32_t i = 0; i < f->in->attrs.count; i++)
+        f->absent[f->in->attrs.owner[i]] = 0;
+    return 0;
+}
+
 static int show_fields(struct traceql_view *v, struct err *err)
 {
     for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
@@ -184,6 +206,7 @@ static int show_fields(struct traceql_view *v, struct err *err)
         unsigned kinds = generic_kinds(v, v->fields[i].field->level);
         if (rc == 0 && kinds && reads_generic(v, i))
             rc = show_generic(v, i, kinds, err);
+        rc = rc < 0 ? rc : find_absent(v, &v->fields[i], err);
         if (rc < 0)
             return rc;
     }
@@ -417,6 +440,15 @@ static int and_below(struct traceql_view *v, enum traceql_level level, const uin
     return 0;
 }
 
+/* Where `= nil` is a condition, what has the attribute is left out. */
+static void require_absence(struct traceql_view *v)
+{
+    for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
+        if (v->fields[i].absent)
+            and_level(v, v->fields[i].field->level, v->fields[i].absent);
+    }
+}
+
 static int require_all(struct traceql_view *v, struct err *err)
 {
     /* Events and links first: what they hide does not count for their spans. */
@@ -439,6 +471,7 @@ static int require_all(struct traceql_view *v, struct err *err)
         if (rc < 0)
             return rc;
     }
+    require_absence(v);
     return 0;
 }
 
@@ -459,6 +492,8 @@ static int mark_shown(struct traceql_view *v, const struct visible *f, struct er
         to[holder_of(f, owner_at(f->in->column.owner, k))] |= f->column[k];
     for (uint32_t k = 0; f->entries && k < f->in->attrs.count; k++)
         to[holder_of(f, f->in->attrs.owner[k])] |= f->entries[k] == ENTRY_VALUE;
+    for (uint32_t k = 0; f->absent && k < v->batch->counts[level]; k++)
+        to[k] |= f->absent[k];
     const uint32_t *map = view_span_map(v, level);
     for (uint32_t i = 0; !direct && i < spans; i++)
         v->candidates[i] |= to[map[i]];
@@ -502,21 +537,6 @@ static int find_first_entries(struct traceql_view *v, struct visible *f, struct 
         if (f->first[k])
             last = holder;
     }
-    return 0;
-}
-
-int view_there(struct traceql_view *v, struct visible *f, const uint8_t **out, struct err *err)
-{
-    const struct traceql_values *c = &f->in->column;
-    if (!f->there) {
-        if (!(f->there = bytes_of(v, v->batch->counts[f->holder_level], 0)))
-            return arena_full(v, err);
-        for (uint32_t i = 0; f->in->has_column && i < c->count; i++)
-            f->there[holder_of(f, owner_at(c->owner, i))] = 1;
-        for (uint32_t i = 0; i < f->in->attrs.count; i++)
-            f->there[holder_of(f, f->in->attrs.owner[i])] = 1;
-    }
-    *out = f->there;
     return 0;
 }
 

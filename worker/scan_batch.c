@@ -1,8 +1,8 @@
 /* From a query's fields to the column vectors that traceql evaluates: which leaf holds a field, and
  * whose each value is. */
 #include "base/vec.h"
-#include "worker/child_count.h"
 #include "worker/scan.h"
+#include "worker/scan_derived.h"
 
 /* An attribute list of one level. */
 struct attr_level {
@@ -339,6 +339,9 @@ static int generic_attrs(struct scan *s, const struct traceql_field *f, uint32_t
     int rc = find_occurrences(s, f->level, f->name, elements_want, &occ, err);
     out->count = occ.count;
     out->owner = occ.owner;
+    if (rc == 0 && f->absence)
+        rc = attr_holders(s, scan_column(s, level->leaf + BLOCK_ATTR_KEY), level->rep,
+                          element_def(f->level), elements_want, &out->holders, err);
     if (rc < 0 || occ.count == 0)
         return rc;
     const struct {

@@ -268,6 +268,28 @@ static int second_pass(struct search_job *job, struct scan *s, struct traceql_re
     return rc < 0 ? rc : traceql_result_second(r, batch, err);
 }
 
+static bool is_done(const struct search_job *job)
+{
+    return !job->search->most_recent && job->traces.count >= job->search->limit;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct query_trace *x = a, *y = b;
+    if (x->start_unix_ns != y->start_unix_ns)
+        return x->start_unix_ns < y->start_unix_ns ? 1 : -1;
+    return memcmp(x->id, y->id, 16);
+}
+
+/* Of the traces so far, only the newest can still be among the newest of all. */
+static void keep_newest(struct search_job *job)
+{
+    if (!job->search->most_recent || job->traces.count <= job->search->limit)
+        return;
+    qsort(job->traces.at, job->traces.count, sizeof job->traces.at[0], newest_first);
+    job->traces.count = job->search->limit;
+}
+
 static int show_results(struct search_job *job, struct scan *s, struct traceql_result *r,
                         struct err *err)
 {
@@ -279,7 +301,7 @@ static int show_results(struct search_job *job, struct scan *s, struct traceql_r
     for (uint32_t i = 0, n; i < r->set_count && rc == 0; i += n) {
         struct query_trace t = {0};
         n = sets_of_trace(r, i);
-        if (job->traces.count >= job->search->limit)
+        if (is_done(job))
             break;
         if (!in_range(job->search, s, r->sets[i].trace))
             continue;
@@ -290,6 +312,7 @@ static int show_results(struct search_job *job, struct scan *s, struct traceql_r
             rc = err_set(err, ERR_NOMEM, "no memory for a search's results");
         first = false;
     }
+    keep_newest(job);
     return rc;
 }
 
@@ -323,7 +346,7 @@ static int search_block(struct search_job *job, struct catalog_block *block,
     if (!s || !a)
         rc = err_set(err, ERR_NOMEM, "no memory for a scan");
     for (uint32_t i = 0; rc == 0 && i < footer->file->row_group_count; i++) {
-        if (job->traces.count >= job->search->limit)
+        if (is_done(job))
             break;
         if (clock_mono_ns(w->opts.clock) > deadline_mono_ns) {
             rc = err_set(err, ERR_TIMEOUT, "the query's time is up");

@@ -29,9 +29,6 @@ void naive_want(struct naive *n, const struct expr_attr *attr, enum traceql_op o
         c.literal = literal;
     }
     n->conditions[n->condition_count++] = c;
-    if (wants_absence(&c)) /* of any span */
-        naive_want(n, &(struct expr_attr){.intrinsic = TRACEQL_SPAN_START}, TRACEQL_OP_NONE,
-                   (struct traceql_value){0});
 }
 
 void naive_wants_of(struct naive *n, const struct expr *e)
@@ -78,7 +75,7 @@ static bool reduce_once(struct naive *n)
             bool same = a->op == b->op && (!a->op || value_same(&a->literal, &b->literal));
             bool opposite = a->op == TRACEQL_OP_EQ && b->op == TRACEQL_OP_NE &&
                             value_same(&a->literal, &b->literal);
-            if (!same && !opposite && a->op)
+            if (!same && ((!opposite && a->op) || wants_absence(a) || wants_absence(b)))
                 continue;
             if (!same)
                 a->op = TRACEQL_OP_NONE;
@@ -353,6 +350,43 @@ static bool column_entries(struct naive *n, enum traceql_level level, uint32_t e
     return met;
 }
 
+/* Does the span at hand lack the attribute? One without any attribute of the generic list lacks
+ * none; an attribute with a column of its own is looked for only there. */
+static bool absent(const struct naive *n, const struct expr_attr *a)
+{
+    const struct model_span *s = &n->m->spans[n->span];
+    enum traceql_level level = naive_level(a);
+    uint32_t element = level == TRACEQL_LEVEL_SPAN       ? n->span
+                       : level == TRACEQL_LEVEL_RESOURCE ? s->resource
+                                                         : s->scope;
+    struct model_attrs attrs = stored_attrs(n->m, level, element);
+    bool column = model_column(level, a->name), generic = false, there = false;
+    for (uint32_t i = 0; i < attrs.count; i++) {
+        bool in_column = sits_in_column(attrs, i, level);
+        generic = generic || !in_column;
+        there = there || (in_column == column && slice_eq(slice_cstr(attrs.at[i].key), a->name));
+    }
+    return !there && (column || generic);
+}
+
+static bool all_absent(const struct naive *n)
+{
+    for (uint32_t i = 0; i < n->condition_count; i++) {
+        if (wants_absence(&n->conditions[i]) && !absent(n, &n->conditions[i].attr))
+            return false;
+    }
+    return true;
+}
+
+static bool any_absent(const struct naive *n)
+{
+    for (uint32_t i = 0; i < n->condition_count; i++) {
+        if (wants_absence(&n->conditions[i]) && absent(n, &n->conditions[i].attr))
+            return true;
+    }
+    return false;
+}
+
 static uint32_t distinct_names(const struct naive *n, enum traceql_level level)
 {
     uint32_t count = 0;
@@ -444,11 +478,12 @@ bool naive_look_at(struct naive *n, uint32_t span)
     uint32_t own = with_value(&seen[TRACEQL_LEVEL_SPAN]) + with_value(&seen[TRACEQL_LEVEL_EVENT]) +
                    with_value(&seen[TRACEQL_LEVEL_LINK]);
     if (n->all)
-        return met && own + numbered(n, &seen[TRACEQL_LEVEL_SPAN]) >=
+        return met && all_absent(n) && own + numbered(n, &seen[TRACEQL_LEVEL_SPAN]) >=
                           distinct_names(n, TRACEQL_LEVEL_SPAN);
     return n->condition_count == 0 || distinct_names(n, TRACEQL_LEVEL_TRACE) > 0 ||
            own + with_value(&seen[TRACEQL_LEVEL_RESOURCE]) +
-                   with_value(&seen[TRACEQL_LEVEL_SCOPE]) + (uint32_t)in_the_tree(n, span) >
+                   with_value(&seen[TRACEQL_LEVEL_SCOPE]) + (uint32_t)in_the_tree(n, span) +
+                   (uint32_t)any_absent(n) >
                0;
 }
 
@@ -532,40 +567,11 @@ struct many naive_binary(struct naive *n, const struct expr *e, const struct man
     return out;
 }
 
-static bool list_has(struct model_attrs attrs, struct slice name)
-{
-    for (uint32_t i = 0; i < attrs.count; i++) {
-        if (slice_eq(slice_cstr(attrs.at[i].key), name))
-            return true;
-    }
-    return false;
-}
-
-/* Is the attribute anywhere that it may be looked for, whatever its value? */
-static bool is_there(const struct naive *n, const struct expr_attr *a)
-{
-    const struct model *m = n->m;
-    const struct model_span *s = &m->spans[n->span];
-    bool any = a->scope == EXPR_SCOPE_NONE, there = false;
-    if (any || a->scope == EXPR_SCOPE_SPAN)
-        there = list_has(s->attrs, a->name);
-    if (any || a->scope == EXPR_SCOPE_RESOURCE)
-        there = there || list_has(m->resources[s->resource], a->name) ||
-                slice_eq(a->name, SLICE("service.name"));
-    if (a->scope == EXPR_SCOPE_INSTRUMENTATION)
-        there = list_has(m->scopes[s->scope].attrs, a->name);
-    for (uint32_t i = 0; a->scope == EXPR_SCOPE_EVENT && i < m->event_count; i++)
-        there = there || (m->events[i].span == n->span && list_has(m->events[i].attrs, a->name));
-    for (uint32_t i = 0; a->scope == EXPR_SCOPE_LINK && i < m->link_count; i++)
-        there = there || (m->links[i].span == n->span && list_has(m->links[i].attrs, a->name));
-    return there;
-}
-
 struct many naive_expr(struct naive *n, const struct expr *e)
 {
     const struct expr *nil_of = expr_nil_test(e);
     if (nil_of && e->op == TRACEQL_OP_EQ)
-        return one(value_bool(!is_there(n, &nil_of->attr)));
+        return one(value_bool(absent(n, &nil_of->attr)));
     if (nil_of) {
         struct many v = value_of_attr(n, &nil_of->attr);
         return one(value_bool(v.count > 0));
@@ -659,6 +665,22 @@ static void add_lines(const struct naive *n, const struct naive *other, struct l
     }
 }
 
+/* What was asked to be missing is shown as nil, and once. */
+static void add_missing(const struct naive *n, const struct naive *other, struct lines *out)
+{
+    for (uint32_t i = 0; i < n->condition_count; i++) {
+        const struct condition *c = &n->conditions[i];
+        struct entry_of e = {.name = c->attr.name, .value.count = 1};
+        bool again = !wants_absence(c) || !absent(n, &c->attr) ||
+                     reads(other, (int)naive_level(&c->attr), &e);
+        for (uint32_t k = 0; k < i; k++)
+            again = again ||
+                    (wants_absence(&n->conditions[k]) && same_attr(&n->conditions[k].attr, &c->attr));
+        if (!again)
+            out->at[out->count++] = line_of(&e);
+    }
+}
+
 /* A selected intrinsic of events or links, of a span that has none. */
 static void add_absent(const struct naive *n, uint32_t span, struct lines *out)
 {
@@ -688,6 +710,7 @@ char *naive_shown(const struct naive *first, const struct naive *second, uint32_
     struct lines lines = {.count = 0};
     char *text = calloc(1, 1);
     add_lines(first, second, &lines);
+    add_missing(first, second, &lines);
     if (second) {
         add_lines(second, NULL, &lines);
         add_absent(second, span, &lines);

@@ -258,6 +258,16 @@ static void fill_attribute(const struct model *m, const struct traceql_field *f,
             out->attrs.count++;
         }
     }
+    uint8_t *holders = need(arena_zalloc(a, elements));
+    for (uint32_t i = 0; i < elements; i++) {
+        struct model_attrs attrs = attrs_of(m, f->level, i);
+        for (uint32_t k = 0; k < attrs.count; k++) {
+            struct slice name = slice_cstr(attrs.at[k].key);
+            holders[i] |= &attrs.at[k] != in_column(attrs, name, model_column(f->level, name));
+        }
+    }
+    if (f->absence)
+        out->attrs.holders = holders;
     out->has_column = column != TRACEQL_NIL;
     out->column = builder_done(&own, a, false, false);
     out->attrs.owner = owner;

@@ -184,6 +184,9 @@ static void values_of_a_distributed_file_arrive(void **state)
     assert_slice(cfg->storage.trace.s3.secret_key, "${not expanded}");
     assert_true(cfg->ingest.flush_window_ns == 100000000);
     assert_true(cfg->block_builder.max_bytes == 64 << 20);
+    assert_true(cfg->overrides.max_search_duration_ns == INT64_C(86400000000000));
+    assert_int_equal(cfg->overrides.max_bytes_per_tag_values_query, 5000);
+    assert_int_equal(cfg->overrides.max_blocks_per_tag_values_query, 3);
     assert_true(cfg->distributor.otlp.grpc.present && cfg->distributor.otlp.http.present);
     done(l);
 }

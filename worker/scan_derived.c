@@ -1,6 +1,8 @@
-/* span:childCount. Blocks before vParquet5 do not store it, but a child's nestedSetParent is its
+/* What no column holds but can be told from some.
+ *
+ * Blocks before vParquet5 do not store span:childCount, but a child's nestedSetParent is its
  * parent's nestedSetLeft, so it can be counted. */
-#include "worker/child_count.h"
+#include "worker/scan_derived.h"
 
 /* A number per span; both columns are required by the format. */
 static int numbers(struct scan *s, int leaf, const struct column **out, struct err *err)
@@ -57,5 +59,23 @@ int child_counts(struct scan *s, struct traceql_values *out, struct err *err)
         count_trace(left, parent, first, end, by_left, counts);
     }
     *out = (struct traceql_values){.type = TRACEQL_INT, .count = s->spans, .i64 = counts};
+    return 0;
+}
+
+int attr_holders(struct scan *s, const struct column *key, uint8_t rep, uint8_t def,
+                 uint32_t elements, const uint8_t **out, struct err *err)
+{
+    uint8_t *any = arena_zalloc(s->arena, elements);
+    if (!any)
+        return arena_err(s->arena, err, "a row group");
+    uint32_t element = 0;
+    for (uint32_t i = 0; i < key->entries; i++) {
+        element += key->rep[i] < rep && key->def[i] >= def;
+        if (element > elements)
+            break; /* told where the occurrences are looked for */
+        if (element > 0 && key->def[i] == key->def_max)
+            any[element - 1] = 1;
+    }
+    *out = any;
     return 0;
 }
