@@ -84,7 +84,7 @@ static void row_parses(struct slice query, struct slice want, void *ctx)
 static void verified_queries_have_the_reference_s_canonical_text(void **state)
 {
     (void)state;
-    table_read("tests/data/traceql/parses.txt", 76, row_parses, NULL);
+    table_read("tests/data/traceql/parses.txt", 83, row_parses, NULL);
 }
 
 static void row_refused(struct slice query, struct slice want, void *ctx)
@@ -110,7 +110,7 @@ static void row_refused(struct slice query, struct slice want, void *ctx)
 static void verified_mistakes_are_refused_with_the_reference_s_token(void **state)
 {
     (void)state;
-    table_read("tests/data/traceql/parse_errors.txt", 81, row_refused, NULL);
+    table_read("tests/data/traceql/parse_errors.txt", 77, row_refused, NULL);
 }
 
 /* ---- precedence and grouping ---- */
@@ -250,7 +250,7 @@ static void row_exact(struct slice query, struct slice text, void *ctx)
 static void exact_text_parses_to_the_same_query(void **state)
 {
     (void)state;
-    table_read("tests/data/traceql/parses.txt", 76, row_exact, NULL);
+    table_read("tests/data/traceql/parses.txt", 83, row_exact, NULL);
     static const char *const more[] = {
         "{ .a = (-5) ^ .b }",
         "{ (-5) ^ .b = 1 }",
@@ -384,8 +384,8 @@ static void mangled_queries_are_answered(void **state)
 {
     (void)state;
     struct rng rng = {.state = 42};
-    table_read("tests/data/traceql/parses.txt", 76, row_mangled, &rng);
-    table_read("tests/data/traceql/parse_errors.txt", 81, row_mangled, &rng);
+    table_read("tests/data/traceql/parses.txt", 83, row_mangled, &rng);
+    table_read("tests/data/traceql/parse_errors.txt", 77, row_mangled, &rng);
 }
 
 static void a_full_arena_is_an_error(void **state)

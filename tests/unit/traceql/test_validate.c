@@ -65,7 +65,7 @@ static void types_that_go_together_are_accepted(void **state)
     (void)state;
     accepted("{ .a = 1 && .a = \"x\" && .a = error && .a = client && .a = 1s && .a = 1.5 }");
     accepted("{ duration > 1 && duration > 1.5 && nestedSetLeft > 1s }");
-    accepted("{ name != nil && status != nil && nil != .a && nil = .a }");
+    accepted("{ name != nil && status != nil && nil != .a && nil = span.a }");
     accepted("{ instrumentation:name = 5 }");
     accepted("{ .a + .b = .c && -(.a) < .b && !(.c) }");
     accepted("{ .a }");
