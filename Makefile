@@ -172,7 +172,8 @@ $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(SUPPORT_OBJ) $(LIBS_all)
 	    -Wl,--end-group $(LIBS) -lcmocka -o $@
 
 bench: all
-	@for f in tests/data/otlp/*.frames.zst; do echo "== $$f"; $(B)/bin/rubato bench ingest $$f; done
+	@for f in tests/data/conformance/*.frames.zst; do echo "== $$f"; \
+	    $(B)/bin/rubato bench ingest $$f; $(B)/bin/rubato bench block $$f; done
 
 # ---- hygiene ----
 

@@ -525,7 +525,7 @@ static const struct config_key keys[] = {
     {.path = "block_builder.max_bytes",
      .type = CONFIG_BYTES,
      FIELD(block_builder.max_bytes),
-     .preset = "32MiB",
+     .preset = "24MiB",
      .help = "Bytes of segments that end the window early."},
     IGNORED("block_builder.consume_cycle_duration", "5m"),
     IGNORED("block_builder.max_consuming_bytes", "5000000000"),

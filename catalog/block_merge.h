@@ -6,8 +6,10 @@
  * not computed again but taken from the first fragment that has one, as Tempo does it; nested sets,
  * times and service stats are computed anew.
  *
- * Memory stays below 128 MB whatever the blocks' sizes: what is read ahead shares one budget, and
- * row groups are cut early enough. Only a single trace, which is never split, can pass that. */
+ * Memory stays below 128 MB: what is read ahead shares one budget, and row groups are cut early
+ * enough. What still grows with a block is its metadata, some 30 KB a row group of ours (of about
+ * 5 MB) until the footer is written, so that blocks of more than some 5 GB take more; and a single
+ * trace is never split. */
 #ifndef CATALOG_BLOCK_MERGE_H
 #define CATALOG_BLOCK_MERGE_H
 

@@ -32,7 +32,7 @@ struct search_query {
     size_t job_count;
     size_t wave_first;
     VEC(struct query_trace) traces;
-    uint32_t *slots; /* open addressing by trace id: index into traces, or UINT32_MAX */
+    uint32_t *slots;     /* open addressing by trace id: index into traces, or UINT32_MAX */
     uint32_t slot_count; /* a power of two, at least twice the traces */
     uint64_t inspected_bytes, total_bytes;
     uint32_t inspected_traces, total_blocks;
@@ -61,8 +61,8 @@ static int counts(struct query *q, struct search_params *p, struct err *err)
     uint32_t max_limit = (uint32_t)cfg->query_frontend.search.max_result_limit;
     uint32_t max_spss = (uint32_t)cfg->query_frontend.search.max_spans_per_span_set;
     int rc = query_param_count(q, "limit", false,
-                               (uint32_t)cfg->query_frontend.search.default_result_limit,
-                               &p->limit, err);
+                               (uint32_t)cfg->query_frontend.search.default_result_limit, &p->limit,
+                               err);
     if (rc == 0)
         rc = query_param_count(q, "spss", true,
                                (uint32_t)cfg->query_frontend.search.default_spans_per_span_set,
@@ -183,12 +183,11 @@ static int plan(struct search_query *s, const struct search_params *p,
     if (traceql_query_matches_nothing(s->search.query))
         return 0;
     if (view->section_count)
-        s->jobs[s->job_count++].source =
-            (struct query_source){.tenant = q->tenant, .view = view};
+        s->jobs[s->job_count++].source = (struct query_source){.tenant = q->tenant, .view = view};
     for (size_t i = 0; i < view->block_count; i++) {
         const struct block_meta *m = &view->blocks[i]->meta;
-        if (p->end_s && (m->start_unix_ns / NS_PER_S > p->end_s ||
-                         m->end_unix_ns / NS_PER_S < p->start_s))
+        if (p->end_s &&
+            (m->start_unix_ns / NS_PER_S > p->end_s || m->end_unix_ns / NS_PER_S < p->start_s))
             continue;
         s->jobs[s->job_count++].source =
             (struct query_source){.tenant = q->tenant, .block = view->blocks[i], .view = view};

@@ -13,9 +13,8 @@ static int value_text(const struct traceql_value *v, struct buf *out)
         return buf_printf(out, "{\"intValue\":\"%lld\"}", (long long)v->i64);
     case TRACEQL_FLOAT:
         format_f64_json(v->f64, text);
-        return buf_printf(out, v->f64 - v->f64 == 0 ? "{\"doubleValue\":%s}"
-                                                    : "{\"doubleValue\":\"%s\"}",
-                          text);
+        return buf_printf(
+            out, v->f64 - v->f64 == 0 ? "{\"doubleValue\":%s}" : "{\"doubleValue\":\"%s\"}", text);
     case TRACEQL_BOOL:
         return buf_printf(out, "{\"boolValue\":%s}", v->b ? "true" : "false");
     case TRACEQL_DURATION:
@@ -163,9 +162,8 @@ static int trace_json(const struct query_trace *t, bool legacy, struct buf *out)
     rc = rc < 0 ? rc : trace_id_json(t->id, out);
     rc = rc < 0 ? rc : buf_str(out, "\",\"rootServiceName\":");
     rc = rc < 0 ? rc
-                : buf_json_string(out, t->root_service.len
-                                           ? t->root_service
-                                           : SLICE("<root span not yet received>"));
+                : buf_json_string(out, t->root_service.len ? t->root_service
+                                                           : SLICE("<root span not yet received>"));
     if (rc == 0 && t->root_name.len) {
         rc = buf_str(out, ",\"rootTraceName\":");
         rc = rc < 0 ? rc : buf_json_string(out, t->root_name);

@@ -35,7 +35,7 @@ static int make_roles(struct server *s, struct err *err)
         .block_poll_ns = (uint64_t)app->cfg.storage.trace.blocklist_poll_ns,
         /* Alone, nobody else's segments appear; a frontend of its own looks for them. */
         .segment_poll_ns = ingests ? 15 * NS_PER_S : NS_PER_S,
-        .live_bytes_max = 2 * (size_t)app->cfg.block_builder.max_bytes,
+        .live_bytes_max = (size_t)app->cfg.block_builder.max_bytes,
     };
     int rc = catalog_new(&catalog, &s->catalog, err);
     if (rc == 0 && ingests) {

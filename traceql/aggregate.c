@@ -23,8 +23,9 @@ static void add(struct seen *sum, const struct seen *value)
         sum->scalar.i64 = (int64_t)((uint64_t)sum->scalar.i64 + (uint64_t)value->scalar.i64);
 }
 
-/* Durations stay durations, other numbers become floats. What is no number has no average. A negative
- * sum of integers is read as unsigned: all of Tempo's versions answer so, and answers are compared. */
+/* Durations stay durations, other numbers become floats. What is no number has no average. A
+ * negative sum of integers is read as unsigned: all of Tempo's versions answer so, and answers are
+ * compared. */
 static void divide(struct seen *sum, uint32_t count)
 {
     struct traceql_value *v = &sum->scalar;

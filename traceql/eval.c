@@ -189,8 +189,7 @@ static bool pools(const struct traceql_eval *e, const struct traceql_condition *
 static bool accepts_all(const struct filter *f)
 {
     const struct traceql_condition *c = f->condition;
-    return f->is_id || f->predicate.op == TRACEQL_OP_NONE ||
-           traceql_wants_absence(c);
+    return f->is_id || f->predicate.op == TRACEQL_OP_NONE || traceql_wants_absence(c);
 }
 
 bool traceql_accepts_strings(const struct traceql_eval *e, size_t field, bool generic,

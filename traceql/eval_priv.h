@@ -20,8 +20,8 @@ struct filter {
 struct traceql_eval {
     const struct traceql_query *query;
     const struct plan *plan;
-    struct regex **regexes; /* by pattern */
-    struct filter *filters; /* by condition */
+    struct regex **regexes;      /* by pattern */
+    struct filter *filters;      /* by condition */
     struct traceql_eval *second; /* of the second pass; NULL: there is none */
 };
 

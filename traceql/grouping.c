@@ -98,8 +98,8 @@ static int append_groups(struct grouping *g, const struct set *s, uint32_t origi
     uint32_t first = g->out->count;
     for (uint32_t i = 0; i < groups->count && rc == 0; i++) {
         struct set *made = &g->out->at[g->out->count++];
-        *made = (struct set){
-            .trace = s->trace, .origin = origin, .spans = g->spans, .attrs = s->attrs};
+        *made =
+            (struct set){.trace = s->trace, .origin = origin, .spans = g->spans, .attrs = s->attrs};
         g->spans += groups->counts[i];
         struct traceql_set_attr attr = {.key = g->key};
         rc = seen_values(g->view, &groups->keys[i], &attr.values, &attr.count, err);

@@ -98,7 +98,8 @@ static int show_field(const struct traceql_view *v, const struct visible *f, uin
     return 0;
 }
 
-/* select() of an event's (a link's) own fields shows a span without any as if it had an empty one. */
+/* select() of an event's (a link's) own fields shows a span without any as if it had an empty one.
+ */
 static int show_absent(const struct visible *f, traceql_pair_fn *fn, void *ctx)
 {
     struct traceql_value value = {.type = f->type};

@@ -121,8 +121,7 @@ static int parse_scalar(struct parser *p, int precedence_min, struct scalar **ou
 /* Is this a comparison between numbers? */
 static bool orders(enum token_kind k, enum traceql_op *op)
 {
-    return parse_precedence(k, op) == PREC_COMPARE && *op != TRACEQL_OP_RE &&
-           *op != TRACEQL_OP_NRE;
+    return parse_precedence(k, op) == PREC_COMPARE && *op != TRACEQL_OP_RE && *op != TRACEQL_OP_NRE;
 }
 
 /* in_group: an aggregate that ends a group is a scalar pipeline, `({} | count()) > 3`. That parses
@@ -492,8 +491,8 @@ static int parse_compare(struct parser *p, struct metrics_fn *m)
 static int parse_metrics(struct parser *p, struct metrics_fn *m)
 {
     static const enum metrics_kind of_token[] = {
-        METRICS_RATE, METRICS_COUNT,    METRICS_MIN,       METRICS_MAX,
-        METRICS_AVG,  METRICS_QUANTILE, METRICS_HISTOGRAM, METRICS_COMPARE, METRICS_SUM};
+        METRICS_RATE,     METRICS_COUNT,     METRICS_MIN,     METRICS_MAX, METRICS_AVG,
+        METRICS_QUANTILE, METRICS_HISTOGRAM, METRICS_COMPARE, METRICS_SUM};
     m->kind = of_token[parser_kind(p) - TOKEN_RATE];
     parser_next(p);
     int rc = parser_expect(p, TOKEN_OPEN_PAREN);

@@ -410,7 +410,8 @@ static int keep(struct planner *p)
     plan->patterns = copy_of(p->arena, p->patterns.at, p->patterns.count, sizeof *plan->patterns);
     plan->structural =
         copy_of(p->arena, p->structural.at, p->structural.count, sizeof *plan->structural);
-    if (!plan->fields || !plan->structural || !plan->conditions || !plan->programs || !plan->patterns)
+    if (!plan->fields || !plan->structural || !plan->conditions || !plan->programs ||
+        !plan->patterns)
         return arena_full(p);
     plan->field_count = p->fields.count;
     plan->condition_count = p->conditions.count;

@@ -46,8 +46,8 @@ struct plan {
     uint32_t program_count;
     struct slice *patterns; /* of STEP_COMPARE and of conditions; distinct */
     uint32_t pattern_count;
-    bool *structural; /* per field: read for operators between spansets only, never shown */
-    uint32_t stack_max;        /* of all programs */
+    bool *structural;   /* per field: read for operators between spansets only, never shown */
+    uint32_t stack_max; /* of all programs */
     const struct expr *refused; /* =~ or !~ with a pattern that is no literal; NULL: none */
 };
 

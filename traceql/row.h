@@ -13,7 +13,8 @@ uint64_t seen_hash(const struct seen *s);
 /* Below, equal, above: numbers by value, else types in their order, values of one type by value.
  * Arrays of one type are all equal. */
 int seen_order(const struct seen *a, const struct seen *b);
-/* A copy in the batch's arena: one value, or an array's visible elements. Strings are not copied. */
+/* A copy in the batch's arena: one value, or an array's visible elements. Strings are not copied.
+ */
 ERR_MUST_CHECK int seen_values(struct traceql_view *v, const struct seen *s,
                                const struct traceql_value **out, uint32_t *count, struct err *err);
 /* `s op literal`: of an array, for any element. */

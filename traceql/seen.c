@@ -111,9 +111,8 @@ uint64_t seen_hash(const struct seen *s)
 static int type_rank(const struct seen *s)
 {
     static const int scalars[] = {
-        [TRACEQL_NIL] = 0,       [TRACEQL_INT] = 1,     [TRACEQL_FLOAT] = 2, [TRACEQL_STRING] = 3,
-        [TRACEQL_BOOL] = 4,      [TRACEQL_DURATION] = 9, [TRACEQL_STATUS] = 10,
-        [TRACEQL_KIND] = 11,
+        [TRACEQL_NIL] = 0,  [TRACEQL_INT] = 1,      [TRACEQL_FLOAT] = 2,   [TRACEQL_STRING] = 3,
+        [TRACEQL_BOOL] = 4, [TRACEQL_DURATION] = 9, [TRACEQL_STATUS] = 10, [TRACEQL_KIND] = 11,
     };
     if (!s->array)
         return scalars[s->scalar.type];

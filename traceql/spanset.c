@@ -149,8 +149,8 @@ static void append_new(const struct sets *s, uint8_t *mark, uint32_t *out, uint3
     }
 }
 
-/* Both sides' spans, each once. The smaller side comes first when it is the left one, else the right
- * side does. */
+/* Both sides' spans, each once. The smaller side comes first when it is the left one, else the
+ * right side does. */
 static void unite(const struct sets *l, const struct sets *r, uint8_t *mark, uint32_t *out,
                   uint32_t *count)
 {

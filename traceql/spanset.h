@@ -1,6 +1,6 @@
 /* Pipelines: lists of spansets in, lists of spansets out. spanset.c (stages, `&&`, `||`),
- * structure.c (operators over nested sets), grouping.c (by, coalesce), aggregate.c (scalar filters).
- * Private to the room and its tests. */
+ * structure.c (operators over nested sets), grouping.c (by, coalesce), aggregate.c (scalar
+ * filters). Private to the room and its tests. */
 #ifndef TRACEQL_SPANSET_H
 #define TRACEQL_SPANSET_H
 

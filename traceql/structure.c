@@ -1,7 +1,7 @@
 /* Structural operators by nested-set numbers: a span's number is the left edge of an interval that
  * holds the intervals of all spans below it. Each operator sorts one side by number and looks each
- * span of the other up, so it takes n log n. Spans that are not part of their trace's tree have 0 for
- * every number and are related to nothing.
+ * span of the other up, so it takes n log n. Spans that are not part of their trace's tree have 0
+ * for every number and are related to nothing.
  *
  * The orders are Tempo's: results keep the right side's order, but the left side is sorted in place
  * first, and when both sides are the whole input they are one and the same list. */
@@ -92,8 +92,9 @@ static int sort_side(struct traceql_view *v, enum scratch_slot slot, const int64
     bool sorted = true;
     for (uint32_t i = 0; i < s->count; i++) {
         keys[i] = (struct key){.key = number[s->spans[i]], .at = i, .span = s->spans[i]};
-        sorted = sorted && (i == 0 || (down ? keys[i - 1].key >= keys[i].key
-                                            : keys[i - 1].key <= keys[i].key));
+        sorted =
+            sorted &&
+            (i == 0 || (down ? keys[i - 1].key >= keys[i].key : keys[i - 1].key <= keys[i].key));
     }
     if (!sorted)
         qsort(keys, s->count, sizeof *keys, down ? descending : ascending);
@@ -281,7 +282,8 @@ static int unite_related(struct traceql_view *v, enum spanset_op op, const struc
     struct side a, b;
     int rc = sort_side(v, SCRATCH_LEFT, relation == RELATION_SIBLING ? n->parent : n->left, false,
                        up, &a, err);
-    rc = rc < 0 ? rc : sort_side(v, SCRATCH_RIGHT, deep ? n->left : n->parent, false, down, &b, err);
+    rc =
+        rc < 0 ? rc : sort_side(v, SCRATCH_RIGHT, deep ? n->left : n->parent, false, down, &b, err);
     if (rc < 0)
         return rc;
     if (deep)

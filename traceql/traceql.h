@@ -54,7 +54,7 @@ enum traceql_intrinsic {
     TRACEQL_SCOPE_NAME,          /* scope, STRING; "" when absent */
     TRACEQL_SCOPE_VERSION,       /* scope, STRING; "" when absent */
     TRACEQL_SPAN_PARENT_ID,      /* span, STRING: the bytes as stored, none for a root */
-    TRACEQL_SPAN_CHILD_COUNT,    /* span, INT: spans right below it, as far as they are known */
+    TRACEQL_SPAN_CHILD_COUNT,    /* span, INT: spans right below it */
     TRACEQL_PARENT,              /* parses, validation refuses it */
     TRACEQL_CHILD_COUNT,         /* parses, validation refuses it */
     TRACEQL_INTRINSICS
@@ -220,8 +220,9 @@ ERR_MUST_CHECK int traceql_eval_new(const struct traceql_query *q, struct arena 
 /* What by() and aggregates say of a spanset, in the order of the pipeline: "by(span.a)", "count()".
  */
 struct traceql_set_attr {
-    struct slice key;                   /* canonical text */
-    const struct traceql_value *values; /* one, TRACEQL_NIL too; several: the elements of an array */
+    struct slice key; /* canonical text */
+    const struct traceql_value
+        *values; /* one, TRACEQL_NIL too; several: the elements of an array */
     uint32_t count;
 };
 

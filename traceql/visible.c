@@ -177,8 +177,8 @@ static int show_generic(struct traceql_view *v, uint32_t field, unsigned kinds, 
     return 0;
 }
 
-/* Which elements lack the attribute. As in Tempo one without any attribute of the generic list lacks
- * none of them; where the attribute has a column of its own, that alone is looked at. */
+/* Which elements lack the attribute. As in Tempo one without any attribute of the generic list
+ * lacks none of them; where the attribute has a column of its own, that alone is looked at. */
 static int find_absent(struct traceql_view *v, struct visible *f, struct err *err)
 {
     const struct traceql_values *c = &f->in->column;

@@ -1,62 +1,110 @@
 /* What no column holds but can be told from some.
  *
- * Blocks before vParquet5 do not store span:childCount, but a child's nestedSetParent is its
- * parent's nestedSetLeft, so it can be counted. */
+ * Blocks before vParquet5 do not store span:childCount. It is counted as those that store it count
+ * it: by parent ids, also for spans that no root reaches; where two spans share an id (a Zipkin
+ * client and its server) a server span is the client's child and every other one the server's. */
 #include "worker/scan_derived.h"
 
-/* A number per span; both columns are required by the format. */
-static int numbers(struct scan *s, int leaf, const struct column **out, struct err *err)
+#include <stdlib.h>
+
+enum { KIND_SERVER = 2, KIND_CLIENT = 3 };
+
+struct child_columns {
+    const struct column *id, *parent, *kind;
+};
+
+/* A span by the first 8 bytes of its id. */
+struct keyed_span {
+    uint64_t key;
+    uint32_t span;
+};
+
+static uint64_t id_key(struct slice id)
+{
+    uint64_t key = 0;
+    if (id.len)
+        memcpy(&key, id.ptr, id.len < sizeof key ? id.len : sizeof key);
+    return key;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct keyed_span *x = a, *y = b;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return (x->span > y->span) - (x->span < y->span);
+}
+
+static int span_column(const struct scan *s, int leaf, const struct column **out, struct err *err)
 {
     const struct column *c = scan_column(s, leaf);
-    if (c->type != COLUMN_I32 && c->type != COLUMN_I64)
-        return err_set(err, ERR_CORRUPT, "column %s: not of integers", block_leaves[leaf].path);
-    if (c->values != s->spans)
-        return err_set(err, ERR_CORRUPT, "column %s: %u values, expected %u",
-                       block_leaves[leaf].path, c->values, s->spans);
+    struct slice path = scan_path(s, leaf);
+    if (c->values != s->spans || c->type != block_leaves[leaf].column_type)
+        return err_set(err, ERR_CORRUPT, "column %.*s: %u values, expected %u of its type",
+                       SLICE_ARGS(path), c->values, s->spans);
     *out = c;
     return 0;
 }
 
-static int64_t number_at(const struct column *c, uint32_t i)
+/* The span of those sorted ones that is the parent of a span, or UINT32_MAX. */
+static uint32_t find_parent(const struct child_columns *c, const struct keyed_span *sorted,
+                            uint32_t count, uint32_t span)
 {
-    return c->type == COLUMN_I32 ? c->v.i32[i] : c->v.i64[i];
+    uint64_t key = id_key(column_bytes(c->parent, span));
+    uint32_t lo = 0, hi = count;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (sorted[mid].key < key)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == count || sorted[lo].key != key)
+        return UINT32_MAX;
+    if (lo + 1 == count || sorted[lo + 1].key != key)
+        return sorted[lo].span;
+    int64_t wanted = c->kind->v.i64[span] == KIND_SERVER ? KIND_CLIENT : KIND_SERVER;
+    for (uint32_t i = lo; i < count && i < lo + 2 && sorted[i].key == key; i++) {
+        if (c->kind->v.i64[sorted[i].span] == wanted)
+            return sorted[i].span;
+    }
+    return UINT32_MAX;
 }
 
-/* Counts the children of the spans [first, end), which are one trace's. by_left: room for them. */
-static void count_trace(const struct column *left, const struct column *parent, uint32_t first,
-                        uint32_t end, uint32_t *by_left, int64_t *out)
+/* The spans [first, end) are one trace's. */
+static void count_trace(const struct child_columns *c, uint32_t first, uint32_t end,
+                        struct keyed_span *sorted, int64_t *out)
 {
-    /* The numbers of a trace run from 1 to twice its spans, so they can be an index. */
-    int64_t largest = 2 * (int64_t)(end - first);
-    memset(by_left, 0, ((size_t)largest + 1) * sizeof *by_left);
+    for (uint32_t i = first; i < end; i++)
+        sorted[i - first] = (struct keyed_span){id_key(column_bytes(c->id, i)), i};
+    qsort(sorted, end - first, sizeof *sorted, by_key);
     for (uint32_t i = first; i < end; i++) {
-        int64_t at = number_at(parent, i);
-        if (at > 0 && at <= largest)
-            by_left[at]++;
-    }
-    for (uint32_t i = first; i < end; i++) {
-        int64_t at = number_at(left, i);
-        out[i] = at > 0 && at <= largest ? by_left[at] : 0;
+        if (column_bytes(c->parent, i).len == 0)
+            continue;
+        uint32_t parent = find_parent(c, sorted, end - first, i);
+        if (parent != UINT32_MAX)
+            out[parent]++;
     }
 }
 
 int child_counts(struct scan *s, struct traceql_values *out, struct err *err)
 {
-    static const int leaves[] = {BLOCK_SPAN_NESTED_LEFT, BLOCK_SPAN_PARENT_ID};
-    const struct column *left, *parent;
-    int rc = scan_need(s, leaves, 2, err);
-    rc = rc < 0 ? rc : numbers(s, BLOCK_SPAN_NESTED_LEFT, &left, err);
-    rc = rc < 0 ? rc : numbers(s, BLOCK_SPAN_PARENT_ID, &parent, err);
+    static const int leaves[] = {BLOCK_SPAN_ID, BLOCK_SPAN_PARENT_SPAN_ID, BLOCK_SPAN_KIND};
+    struct child_columns c;
+    int rc = scan_need(s, leaves, 3, err);
+    rc = rc < 0 ? rc : span_column(s, BLOCK_SPAN_ID, &c.id, err);
+    rc = rc < 0 ? rc : span_column(s, BLOCK_SPAN_PARENT_SPAN_ID, &c.parent, err);
+    rc = rc < 0 ? rc : span_column(s, BLOCK_SPAN_KIND, &c.kind, err);
     if (rc < 0)
         return rc;
-    int64_t *counts = arena_array(s->arena, int64_t, s->spans);
-    uint32_t *by_left = arena_array(s->arena, uint32_t, 2 * (size_t)s->spans + 1);
-    if (!counts || !by_left)
+    int64_t *counts = arena_zalloc(s->arena, (size_t)s->spans * sizeof *counts);
+    struct keyed_span *sorted = arena_array(s->arena, struct keyed_span, s->spans);
+    if (!counts || !sorted)
         return arena_err(s->arena, err, "a row group");
     for (uint32_t first = 0, end; first < s->spans; first = end) {
         for (end = first + 1; end < s->spans && s->span_trace[end] == s->span_trace[first];)
             end++;
-        count_trace(left, parent, first, end, by_left, counts);
+        count_trace(&c, first, end, sorted, counts);
     }
     *out = (struct traceql_values){.type = TRACEQL_INT, .count = s->spans, .i64 = counts};
     return 0;

@@ -4,8 +4,8 @@
 
 #include "worker/scan.h"
 
-/* How many children each span has, from the nested-set numbers (which are fetched): spans that are
- * not part of their trace's tree have no children that are known. After scan_maps. */
+/* How many children each span has in its trace (what is needed for it is fetched). After
+ * scan_maps. */
 int child_counts(struct scan *s, struct traceql_values *out, struct err *err);
 
 /* A byte per element: has it an attribute of the generic list, whatever its name? key: the list's

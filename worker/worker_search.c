@@ -21,9 +21,9 @@ struct search_job {
 /* ---- results ---- */
 
 static const int result_leaves[] = {
-    BLOCK_TRACE_ID,    BLOCK_TRACE_START,   BLOCK_TRACE_DURATION, BLOCK_ROOT_SERVICE,
-    BLOCK_ROOT_NAME,   BLOCK_STATS_SERVICE, BLOCK_STATS_SPANS,    BLOCK_STATS_ERRORS,
-    BLOCK_SPAN_ID,     BLOCK_SPAN_START,    BLOCK_SPAN_DURATION,
+    BLOCK_TRACE_ID,  BLOCK_TRACE_START,   BLOCK_TRACE_DURATION, BLOCK_ROOT_SERVICE,
+    BLOCK_ROOT_NAME, BLOCK_STATS_SERVICE, BLOCK_STATS_SPANS,    BLOCK_STATS_ERRORS,
+    BLOCK_SPAN_ID,   BLOCK_SPAN_START,    BLOCK_SPAN_DURATION,
 };
 
 struct pairs {
@@ -136,10 +136,10 @@ static int check_results(struct scan *s, struct err *err)
     static const struct {
         int leaf;
         bool per_span;
-    } wanted[] = {{BLOCK_TRACE_ID, false},     {BLOCK_TRACE_START, false},
+    } wanted[] = {{BLOCK_TRACE_ID, false},       {BLOCK_TRACE_START, false},
                   {BLOCK_TRACE_DURATION, false}, {BLOCK_ROOT_SERVICE, false},
-                  {BLOCK_ROOT_NAME, false},    {BLOCK_SPAN_ID, true},
-                  {BLOCK_SPAN_START, true},    {BLOCK_SPAN_DURATION, true}};
+                  {BLOCK_ROOT_NAME, false},      {BLOCK_SPAN_ID, true},
+                  {BLOCK_SPAN_START, true},      {BLOCK_SPAN_DURATION, true}};
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         uint32_t have = scan_column(s, wanted[i].leaf)->values;
         uint32_t want = wanted[i].per_span ? s->spans : s->traces;
@@ -337,8 +337,8 @@ static int search_block(struct search_job *job, struct catalog_block *block,
 {
     struct worker *w = job->worker;
     struct footer *footer;
-    int rc = footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer,
-                              err);
+    int rc =
+        footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer, err);
     if (rc < 0)
         return rc;
     struct scan *s = calloc(1, sizeof *s);
@@ -384,9 +384,8 @@ static int search_live(struct search_job *job, const struct query_source *source
     if (!s || !a) {
         rc = err_set(err, ERR_NOMEM, "no memory for a scan");
     } else {
-        *s = (struct scan){.ready = live_columns(live),
-                           .deadline_mono_ns = deadline_mono_ns,
-                           .arena = a};
+        *s = (struct scan){
+            .ready = live_columns(live), .deadline_mono_ns = deadline_mono_ns, .arena = a};
         rc = search_batch(job, s, err);
         job->bytes += live_bytes(live);
     }

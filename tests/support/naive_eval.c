@@ -478,8 +478,9 @@ bool naive_look_at(struct naive *n, uint32_t span)
     uint32_t own = with_value(&seen[TRACEQL_LEVEL_SPAN]) + with_value(&seen[TRACEQL_LEVEL_EVENT]) +
                    with_value(&seen[TRACEQL_LEVEL_LINK]);
     if (n->all)
-        return met && all_absent(n) && own + numbered(n, &seen[TRACEQL_LEVEL_SPAN]) >=
-                          distinct_names(n, TRACEQL_LEVEL_SPAN);
+        return met && all_absent(n) &&
+               own + numbered(n, &seen[TRACEQL_LEVEL_SPAN]) >=
+                   distinct_names(n, TRACEQL_LEVEL_SPAN);
     return n->condition_count == 0 || distinct_names(n, TRACEQL_LEVEL_TRACE) > 0 ||
            own + with_value(&seen[TRACEQL_LEVEL_RESOURCE]) +
                    with_value(&seen[TRACEQL_LEVEL_SCOPE]) + (uint32_t)in_the_tree(n, span) +
@@ -536,7 +537,7 @@ static struct many one(struct traceql_value v)
 }
 
 struct many naive_binary(struct naive *n, const struct expr *e, const struct many *l,
-                               const struct many *r)
+                         const struct many *r)
 {
     bool arrays = l->count > 1 || r->count > 1;
     enum traceql_type lt = type_of(l), rt = type_of(r);
@@ -674,8 +675,8 @@ static void add_missing(const struct naive *n, const struct naive *other, struct
         bool again = !wants_absence(c) || !absent(n, &c->attr) ||
                      reads(other, (int)naive_level(&c->attr), &e);
         for (uint32_t k = 0; k < i; k++)
-            again = again ||
-                    (wants_absence(&n->conditions[k]) && same_attr(&n->conditions[k].attr, &c->attr));
+            again = again || (wants_absence(&n->conditions[k]) &&
+                              same_attr(&n->conditions[k].attr, &c->attr));
         if (!again)
             out->at[out->count++] = line_of(&e);
     }

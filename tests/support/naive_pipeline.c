@@ -68,7 +68,8 @@ static void wants_of_spanset(struct naive *n, const struct spanset *s)
     case SPANSET_OP:
         if (strchr("><", spanset_op_text(s->op)[strlen(spanset_op_text(s->op)) - 1])) {
             want_number(n, TRACEQL_NESTED_SET_LEFT);
-            bool deep = strstr(spanset_op_text(s->op), ">>") || strstr(spanset_op_text(s->op), "<<");
+            bool deep =
+                strstr(spanset_op_text(s->op), ">>") || strstr(spanset_op_text(s->op), "<<");
             want_number(n, deep ? TRACEQL_NESTED_SET_RIGHT : TRACEQL_NESTED_SET_PARENT);
         }
         if (strchr(spanset_op_text(s->op), '~'))
@@ -188,8 +189,7 @@ static void walk_descendants(const struct naive *n, const struct naive_set *p,
             last = d->spans[j++];
             if (below(n, last, p->spans[i]))
                 push_span(out, last);
-            more = j < d->count &&
-                   n->m->spans[d->spans[j]].left <= n->m->spans[last].right;
+            more = j < d->count && n->m->spans[d->spans[j]].left <= n->m->spans[last].right;
         }
         while (i < p->count && n->m->spans[p->spans[i]].left <= n->m->spans[last].right) {
             if (below(n, last, p->spans[i])) {
@@ -383,10 +383,9 @@ static void group(struct naive *n, const struct expr *e, struct naive_set in, st
  * themselves by value. */
 static int rank(const struct many *v)
 {
-    static const int order[] = {[TRACEQL_INT] = 1,       [TRACEQL_FLOAT] = 2,
-                                [TRACEQL_STRING] = 3,    [TRACEQL_BOOL] = 4,
-                                [TRACEQL_DURATION] = 20, [TRACEQL_STATUS] = 21,
-                                [TRACEQL_KIND] = 22};
+    static const int order[] = {
+        [TRACEQL_INT] = 1,       [TRACEQL_FLOAT] = 2,   [TRACEQL_STRING] = 3, [TRACEQL_BOOL] = 4,
+        [TRACEQL_DURATION] = 20, [TRACEQL_STATUS] = 21, [TRACEQL_KIND] = 22};
     return v->count ? order[v->v[0].type] + (v->count > 1 ? 10 : 0) : 0;
 }
 
@@ -448,9 +447,11 @@ static struct many aggregate(struct naive *n, const struct scalar *a, const stru
 static void filter_scalar(struct naive *n, const struct stage *s, struct naive_set in,
                           struct list *out)
 {
-    static const char *const names[] = {
-        [AGGREGATE_COUNT] = "count", [AGGREGATE_MIN] = "min", [AGGREGATE_MAX] = "max",
-        [AGGREGATE_AVG] = "avg",     [AGGREGATE_SUM] = "sum"};
+    static const char *const names[] = {[AGGREGATE_COUNT] = "count",
+                                        [AGGREGATE_MIN] = "min",
+                                        [AGGREGATE_MAX] = "max",
+                                        [AGGREGATE_AVG] = "avg",
+                                        [AGGREGATE_SUM] = "sum"};
     struct many v = aggregate(n, s->lhs, &in);
     bool keep = false;
     for (uint32_t i = 0; i < v.count; i++) {
@@ -536,7 +537,8 @@ void naive_eval(const struct model *m, const struct traceql_query *q, struct nai
     selects_of_pipeline(second, q->pipeline);
     naive_settle(second);
     for (uint32_t t = 0; t < m->trace_count; t++) {
-        struct naive_set all = {.trace = t, .spans = get(n, (m->span_count + 1) * sizeof(uint32_t))};
+        struct naive_set all = {.trace = t,
+                                .spans = get(n, (m->span_count + 1) * sizeof(uint32_t))};
         struct list list = {0};
         for (uint32_t i = 0; i < m->span_count; i++) {
             if (m->spans[i].trace == t && naive_look_at(n, i))

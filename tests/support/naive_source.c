@@ -372,8 +372,7 @@ char *set_attrs_text(const struct traceql_spanset *s)
     struct buf b;
     buf_init(&b, 1 << 20);
     for (uint32_t i = 0; i < s->attr_count; i++) {
-        assert_int_equal(
-            add_line(&l, s->attrs[i].key, s->attrs[i].values, s->attrs[i].count), 0);
+        assert_int_equal(add_line(&l, s->attrs[i].key, s->attrs[i].values, s->attrs[i].count), 0);
         assert_int_equal(buf_str(&b, l.at[i]), 0);
         free(l.at[i]);
     }

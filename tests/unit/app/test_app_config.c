@@ -87,7 +87,7 @@ static void no_arguments_serve_all_on_loopback_from_a_directory(void **state)
     assert_true(cfg->ingest.max_buffered_bytes == 64 << 20);
     assert_true(cfg->ingest.put_timeout_ns == INT64_C(8000000000));
     assert_true(cfg->block_builder.window_ns == INT64_C(30000000000));
-    assert_true(cfg->block_builder.max_bytes == 32 << 20);
+    assert_true(cfg->block_builder.max_bytes == 24 << 20);
     assert_true(cfg->overrides.rate_limit_bytes == 30000000);
     assert_true(cfg->overrides.burst_size_bytes == 30000000);
     assert_true(cfg->overrides.max_bytes_per_trace == 5000000);

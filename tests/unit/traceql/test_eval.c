@@ -282,6 +282,26 @@ static void where_later_versions_mended_a_defect_theirs_holds(void **state)
     assert_answer(&v_model, "{ span.v && true }", "true barr");
     assert_answer(&v_model, "{ trace:id = \"cafe\" && span.v = 5 }", "int5"); /* leading zeros */
     assert_answer(&v_model, "{ event:name != \"x\" }", "");                   /* no null events */
+    assert_answer(&v_model, "{ nil != span.v }",
+                  "str10 int10 flt10 int5 flt5.5 true false sarr iarr "
+                  "farr barr one estr strabc int0");
+    assert_answer(&v_model, "{ nil = nil || name = \"one\" }", "one");
+}
+
+/* A value that cannot be queried is there all the same; a span without any attribute lacks none. */
+static void nil_asks_whether_the_attribute_is_there(void **state)
+{
+    (void)state;
+    assert_answer(&v_model, "{ span.v = nil }", "absent");
+    assert_answer(&v_model, "{ nil = span.v }", "absent");
+    assert_answer(&v_model, "{ span.w = nil && duration < 3ms }", "str10 int10");
+    assert_answer(&v_model, "{ span.v = nil || name = \"one\" }", "absent one");
+    assert_answer(&v_model, "{ (span.v = nil) = true }", "absent");
+    assert_answer(&v_model, "{ !(span.v = nil) }", "");
+    assert_answer(&v_model, "{ resource.foo = nil }", "");
+    assert_answer(&v_model, "{ resource.nope = nil && name = \"one\" }", "one");
+    assert_answer(&v_model, "{ span.http.method = nil && name = \"one\" }", "one"); /* a column */
+    assert_pairs(&v_model, "{ span.v = nil }", "absent", "v=nil\n");
 }
 
 static void the_questions_of_the_first_issue_are_answered(void **state)
@@ -526,6 +546,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verified_answers_hold),
         cmocka_unit_test(where_later_versions_mended_a_defect_theirs_holds),
+        cmocka_unit_test(nil_asks_whether_the_attribute_is_there),
         cmocka_unit_test(the_questions_of_the_first_issue_are_answered),
         cmocka_unit_test(ids_and_intrinsics_are_compared_as_text),
         cmocka_unit_test(what_cannot_be_evaluated_fails_with_a_reason),

@@ -41,7 +41,7 @@ static void accepted(const char *query)
 static void verified_messages_are_the_reference_s(void **state)
 {
     (void)state;
-    table_read("tests/data/traceql/validation_errors.txt", 62, refused, NULL);
+    table_read("tests/data/traceql/validation_errors.txt", 67, refused, NULL);
 }
 
 static void the_first_mistake_from_the_left_is_told(void **state)
