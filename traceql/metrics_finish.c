@@ -75,7 +75,7 @@ static int by_name(const void *a, const void *b)
 int metrics_labels_text(const struct traceql_label *labels, uint32_t count, struct arena *a,
                         struct slice *out, struct err *err)
 {
-    const struct traceql_label *sorted[METRICS_LABELS + 2];
+    const struct traceql_label *sorted[METRICS_LABELS + 2] = {0};
     struct buf b;
     for (uint32_t i = 0; i < count; i++)
         sorted[i] = &labels[i];

@@ -96,7 +96,7 @@ static int match_list(struct legacy_job *job, enum traceql_level level,
     struct scan *s = job->scan;
     int first = attr_first_leaf(level);
     int leaves[] = {first + BLOCK_ATTR_KEY, first + BLOCK_ATTR_STRING};
-    struct attr_hits hits;
+    struct attr_hits hits = {0};
     int rc = scan_need(s, leaves, 2, err);
     if (rc == 0)
         rc = attr_find(s, level, tag->key, NULL, NULL, &hits, err);

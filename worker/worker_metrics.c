@@ -118,8 +118,11 @@ static int compare_batch(struct metrics_job *job, struct scan *s, struct traceql
         rc = compare_fields(s, &fields, err);
     if (rc == 0)
         rc = scan_batch(s, fields, &all, err);
-    mb->fields = &all;
-    return rc < 0 ? rc : traceql_compare_observe(job->metrics, mb, fields, selected, s->arena, err);
+    if (rc < 0)
+        return rc;
+    struct traceql_metrics_batch observed = *mb;
+    observed.fields = &all;
+    return traceql_compare_observe(job->metrics, &observed, fields, selected, s->arena, err);
 }
 
 /* ---- one batch ---- */
