@@ -3,178 +3,7 @@
  * Honoured rows have a field in struct app_config. What Tempo has and this program does not need,
  * or does not do yet, is known by name and ignored, with one warning where the value is not Tempo's
  * default. What would be dangerous to ignore (encryption, access) is refused. */
-#include "app/app_config.h"
-
-#define FIELD(f) .offset = offsetof(struct app_config, f)
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* Known by name; a warning unless the value is the default d (NULL: empty, zero, false). */
-#define IGNORED(p, d)                                                                              \
-    {                                                                                              \
-        .path = p, .type = CONFIG_ANY, .mark = CONFIG_IGNORE, .preset = d                          \
-    }
-#define IGNORED_BECAUSE(p, d, why)                                                                 \
-    {                                                                                              \
-        .path = p, .type = CONFIG_ANY, .mark = CONFIG_IGNORE, .preset = d, .help = why             \
-    }
-/* A map of such names. */
-#define IGNORED_MAP(p, t)                                                                          \
-    {                                                                                              \
-        .path = p, .type = CONFIG_TABLE, .mark = CONFIG_IGNORE, .table = &t                        \
-    }
-/* A fault unless the value is the default. */
-#define REFUSED(p, d, why)                                                                         \
-    {                                                                                              \
-        .path = p, .type = CONFIG_ANY, .mark = CONFIG_REJECT, .preset = d, .help = why             \
-    }
-#define IGNORED_FLAG(f, d)                                                                         \
-    {                                                                                              \
-        .flag = f, .type = CONFIG_ANY, .mark = CONFIG_IGNORE, .preset = d                          \
-    }
-#define TABLE(name, keys) static const struct config_table name = {keys, COUNT(keys), 0}
-
-#define NO_TLS "TLS is not served here yet; put a proxy before it"
-#define NO_INTERNAL_TLS "connections between processes have no TLS yet"
-#define NO_SSE "server-side encryption is not asked for yet"
-#define NO_TLS_FILES "own certificates are not read yet"
-#define NOT_SERVED "this receiver is not served yet"
-
-/* ---- maps that stand in several places; nothing in them is used ---- */
-
-static const struct config_key kv_keys[] = {
-    /* Some components default to "", some to memberlist: only a real store deserves a warning. */
-    IGNORED("store", "memberlist"), IGNORED("prefix", "collectors/"), IGNORED("consul", NULL),
-    IGNORED("etcd", NULL),          IGNORED("multi", NULL),
-};
-TABLE(kv_table, kv_keys);
-
-static const struct config_key ring_keys[] = {
-    IGNORED_MAP("kvstore", kv_table),
-    IGNORED("heartbeat_period", "5s"),
-    IGNORED("heartbeat_timeout", "1m"),
-    IGNORED("instance_id", NULL),
-    IGNORED("instance_interface_names", NULL),
-    IGNORED("instance_port", NULL),
-    IGNORED("instance_addr", NULL),
-    IGNORED("instance_zone", NULL),
-    IGNORED("instance_availability_zone", NULL),
-    IGNORED("enable_inet6", NULL),
-    IGNORED("wait_stability_min_duration", "1m"),
-    IGNORED("wait_stability_max_duration", "5m"),
-    IGNORED("wait_active_instance_timeout", "10m"),
-    IGNORED("replication_factor", "1"),
-    IGNORED("zone_awareness_enabled", NULL),
-    IGNORED("excluded_zones", NULL),
-    IGNORED("min_partition_owners_count", "1"),
-    IGNORED("min_partition_owners_duration", "10s"),
-    IGNORED("delete_inactive_partition_after", "13h"),
-};
-TABLE(ring_table, ring_keys);
-
-static const struct config_key lifecycler_keys[] = {
-    IGNORED_MAP("ring", ring_table),
-    IGNORED("num_tokens", "128"),
-    IGNORED("heartbeat_period", "5s"),
-    IGNORED("heartbeat_timeout", "1m"),
-    IGNORED("observe_period", NULL),
-    IGNORED("join_after", NULL),
-    IGNORED("min_ready_duration", "15s"),
-    IGNORED("interface_names", NULL),
-    IGNORED("enable_inet6", NULL),
-    IGNORED("final_sleep", NULL),
-    IGNORED("tokens_file_path", NULL),
-    IGNORED("availability_zone", NULL),
-    IGNORED("unregister_on_shutdown", "true"),
-    IGNORED("readiness_check_ring_health", "true"),
-    IGNORED("address", NULL),
-    IGNORED("port", NULL),
-    IGNORED("id", NULL),
-};
-TABLE(lifecycler_table, lifecycler_keys);
-
-static const struct config_key grpc_client_keys[] = {
-    IGNORED("max_recv_msg_size", "104857600"),
-    IGNORED("max_send_msg_size", "104857600"),
-    IGNORED("grpc_compression", NULL),
-    IGNORED("rate_limit", NULL),
-    IGNORED("rate_limit_burst", NULL),
-    IGNORED("backoff_on_ratelimits", NULL),
-    IGNORED("backoff_config", NULL),
-    IGNORED("initial_stream_window_size", "63KiB1023B"),
-    IGNORED("initial_connection_window_size", "63KiB1023B"),
-    IGNORED("connect_timeout", "5s"),
-    IGNORED("connect_backoff_base_delay", "1s"),
-    IGNORED("connect_backoff_max_delay", "5s"),
-    IGNORED("cluster_validation", NULL),
-    REFUSED("tls_enabled", "false", NO_INTERNAL_TLS),
-    REFUSED("tls_cert_path", NULL, NO_INTERNAL_TLS),
-    REFUSED("tls_key_path", NULL, NO_INTERNAL_TLS),
-    REFUSED("tls_ca_path", NULL, NO_INTERNAL_TLS),
-    REFUSED("tls_server_name", NULL, NO_INTERNAL_TLS),
-    REFUSED("tls_insecure_skip_verify", "false", NO_INTERNAL_TLS),
-    REFUSED("tls_cipher_suites", NULL, NO_INTERNAL_TLS),
-    REFUSED("tls_min_version", NULL, NO_INTERNAL_TLS),
-};
-TABLE(grpc_client_table, grpc_client_keys);
-
-static const struct config_key client_keys[] = {
-    IGNORED("pool_config", NULL),
-    IGNORED("remote_timeout", "5s"),
-    IGNORED_MAP("grpc_client_config", grpc_client_table),
-};
-TABLE(client_table, client_keys);
-
-static const struct config_key memberlist_keys[] = {
-    IGNORED("node_name", NULL),
-    IGNORED("randomize_node_name", "true"),
-    IGNORED("stream_timeout", "2s"),
-    IGNORED("retransmit_factor", "2"),
-    IGNORED("pull_push_interval", "30s"),
-    IGNORED("gossip_interval", "1s"),
-    IGNORED("gossip_nodes", "2"),
-    IGNORED("gossip_to_dead_nodes_time", "30s"),
-    IGNORED("dead_node_reclaim_time", NULL),
-    IGNORED("compression_enabled", NULL),
-    IGNORED("notify_interval", NULL),
-    IGNORED("advertise_addr", NULL),
-    IGNORED("advertise_port", "7946"),
-    IGNORED("cluster_label", NULL),
-    IGNORED("cluster_label_verification_disabled", NULL),
-    IGNORED("join_members", NULL),
-    IGNORED("min_join_backoff", "1s"),
-    IGNORED("max_join_backoff", "1m"),
-    IGNORED("max_join_retries", "10"),
-    IGNORED("abort_if_cluster_join_fails", NULL),
-    IGNORED("abort_if_cluster_fast_join_fails", NULL),
-    IGNORED("abort_if_cluster_fast_join_fails_min_nodes", "1"),
-    IGNORED("rejoin_interval", NULL),
-    IGNORED("rejoin_seed_nodes", NULL),
-    IGNORED("left_ingesters_timeout", "5m"),
-    IGNORED("obsolete_entries_timeout", "30s"),
-    IGNORED("leave_timeout", "20s"),
-    IGNORED("broadcast_timeout_for_local_updates_on_shutdown", "10s"),
-    IGNORED("message_history_buffer_bytes", NULL),
-    IGNORED("received_messages_queue_size", "1024"),
-    IGNORED("watch_prefix_buffer_size", "128"),
-    IGNORED("bind_addr", NULL),
-    IGNORED("bind_port", "7946"),
-    IGNORED("packet_dial_timeout", "2s"),
-    IGNORED("packet_write_timeout", "5s"),
-    IGNORED("max_concurrent_writes", "3"),
-    IGNORED("acquire_writer_timeout", "250ms"),
-    IGNORED("zone_aware_routing", NULL),
-    IGNORED("propagation_delay_tracker", NULL),
-    /* Nothing gossips, so there is nothing to protect. */
-    IGNORED("tls_enabled", NULL),
-    IGNORED("tls_cert_path", NULL),
-    IGNORED("tls_key_path", NULL),
-    IGNORED("tls_ca_path", NULL),
-    IGNORED("tls_server_name", NULL),
-    IGNORED("tls_insecure_skip_verify", NULL),
-    IGNORED("tls_cipher_suites", NULL),
-    IGNORED("tls_min_version", NULL),
-};
-TABLE(memberlist_table, memberlist_keys);
+#include "app/app_config_keys_priv.h"
 
 static const struct config_key compaction_keys[] = {
     IGNORED("block_retention", "336h"),          IGNORED("compacted_block_retention", "1h"),
@@ -184,30 +13,13 @@ static const struct config_key compaction_keys[] = {
     IGNORED("v2_in_buffer_bytes", "5242880"),    IGNORED("v2_out_buffer_bytes", "20971520"),
     IGNORED("v2_prefetch_traces_count", "1000"),
 };
-TABLE(compaction_table, compaction_keys);
-
-static const struct config_key span_log_keys[] = {
-    IGNORED("enabled", NULL),
-    IGNORED("include_all_attributes", NULL),
-    IGNORED("filter_by_status_error", NULL),
-};
-TABLE(span_log_table, span_log_keys);
+static TABLE(compaction_table, compaction_keys);
 
 static const struct config_key slo_keys[] = {
     IGNORED("duration_slo", NULL),
     IGNORED("throughput_bytes_slo", NULL),
 };
-TABLE(slo_table, slo_keys);
-
-static const struct config_key usage_keys[] = {
-    IGNORED_BECAUSE("reporting_enabled", "false", "nothing is reported to anyone"),
-    IGNORED("leader", NULL),
-    IGNORED("prefix", NULL),
-    IGNORED("backoff", NULL),
-    IGNORED("usage_stats_url", NULL),
-    IGNORED("proxy_url", NULL),
-};
-TABLE(usage_table, usage_keys);
+static TABLE(slo_table, slo_keys);
 
 /* ---- parquet_dedicated_columns ---- */
 
@@ -226,8 +38,11 @@ static const struct config_key dedicated_keys[] = {
      .choices = "string|int"},
     IGNORED("options", NULL),
 };
-static const struct config_table dedicated_table = {dedicated_keys, COUNT(dedicated_keys),
-                                                    sizeof(struct app_dedicated_column)};
+static const struct config_table dedicated_table = {
+    .keys = dedicated_keys,
+    .count = COUNT(dedicated_keys),
+    .item_size = sizeof(struct app_dedicated_column),
+};
 
 /* ---- the table ---- */
 
@@ -386,191 +201,6 @@ static const struct config_key keys[] = {
     IGNORED("server.register_instrumentation", "true"),
     IGNORED("server.report_grpc_codes_in_instrumentation_label_enabled", NULL),
     IGNORED_BECAUSE("internal_server", NULL, "a second listener is not served yet"),
-
-    {.path = "distributor.receivers", .type = CONFIG_PRESENT, FIELD(distributor.receivers_present)},
-    {.path = "distributor.receivers.otlp", .type = CONFIG_PRESENT, FIELD(distributor.otlp.present)},
-    {.path = "distributor.receivers.otlp.protocols.grpc",
-     .type = CONFIG_PRESENT,
-     FIELD(distributor.otlp.grpc.present)},
-    {.path = "distributor.receivers.otlp.protocols.grpc.endpoint",
-     .type = CONFIG_STRING,
-     FIELD(distributor.otlp.grpc.endpoint),
-     .preset = "localhost:4317",
-     .help = "Where OTLP/gRPC is received."},
-    {.path = "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
-     .type = CONFIG_BYTES,
-     FIELD(distributor.otlp.grpc.max_recv_msg_size_mib),
-     .preset = "0",
-     .help = "Largest message in MiB; 0 is 4 MiB."},
-    IGNORED("distributor.receivers.otlp.protocols.grpc.transport", "tcp"),
-    IGNORED("distributor.receivers.otlp.protocols.grpc.keepalive", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.grpc.max_concurrent_streams", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.grpc.read_buffer_size", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.grpc.write_buffer_size", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.grpc.include_metadata", NULL),
-    REFUSED("distributor.receivers.otlp.protocols.grpc.tls", NULL, NO_TLS),
-    REFUSED("distributor.receivers.otlp.protocols.grpc.auth", NULL, "no authenticator is known"),
-    {.path = "distributor.receivers.otlp.protocols.http",
-     .type = CONFIG_PRESENT,
-     FIELD(distributor.otlp.http.present)},
-    {.path = "distributor.receivers.otlp.protocols.http.endpoint",
-     .type = CONFIG_STRING,
-     FIELD(distributor.otlp.http.endpoint),
-     .preset = "localhost:4318",
-     .help = "Where OTLP/HTTP is received."},
-    {.path = "distributor.receivers.otlp.protocols.http.max_request_body_size",
-     .type = CONFIG_BYTES,
-     FIELD(distributor.otlp.http.message_bytes_max),
-     .preset = "20971520",
-     .help = "Largest body, before and after decompression."},
-    IGNORED("distributor.receivers.otlp.protocols.http.transport", "tcp"),
-    IGNORED("distributor.receivers.otlp.protocols.http.cors", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.http.response_headers", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.http.compression_algorithms", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.http.read_timeout", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.http.read_header_timeout", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.http.write_timeout", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.http.idle_timeout", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.http.include_metadata", NULL),
-    IGNORED("distributor.receivers.otlp.protocols.http.traces_url_path", "/v1/traces"),
-    IGNORED("distributor.receivers.otlp.protocols.http.metrics_url_path", "/v1/metrics"),
-    IGNORED("distributor.receivers.otlp.protocols.http.logs_url_path", "/v1/logs"),
-    REFUSED("distributor.receivers.otlp.protocols.http.tls", NULL, NO_TLS),
-    REFUSED("distributor.receivers.otlp.protocols.http.auth", NULL, "no authenticator is known"),
-    {.path = "distributor.receivers.jaeger",
-     .type = CONFIG_PRESENT,
-     .mark = CONFIG_IGNORE,
-     .help = NOT_SERVED},
-    {.path = "distributor.receivers.zipkin",
-     .type = CONFIG_PRESENT,
-     .mark = CONFIG_IGNORE,
-     .help = NOT_SERVED},
-    {.path = "distributor.receivers.opencensus",
-     .type = CONFIG_PRESENT,
-     .mark = CONFIG_IGNORE,
-     .help = NOT_SERVED},
-    {.path = "distributor.receivers.kafka",
-     .type = CONFIG_PRESENT,
-     .mark = CONFIG_IGNORE,
-     .help = NOT_SERVED},
-    {.path = "distributor.max_attribute_bytes",
-     .type = CONFIG_BYTES,
-     FIELD(distributor.max_attribute_bytes),
-     .preset = "2048",
-     .help = "Longest attribute key or string value; longer ones are cut. 0 is no limit."},
-    {.path = "distributor.max_span_attr_byte",
-     .type = CONFIG_BYTES,
-     FIELD(distributor.max_attribute_bytes),
-     .instead = "distributor.max_attribute_bytes"},
-    {.path = "distributor.retry_after_on_resource_exhausted",
-     .type = CONFIG_DURATION,
-     FIELD(distributor.retry_after_on_resource_exhausted_ns),
-     .preset = "5s",
-     .help = "Delay told to a client that is refused for a limit; 0 tells none."},
-    IGNORED_MAP("distributor.log_received_spans", span_log_table),
-    IGNORED_MAP("distributor.log_discarded_spans", span_log_table),
-    IGNORED("distributor.metric_received_spans", NULL),
-    IGNORED("distributor.forwarders", NULL),
-    IGNORED("distributor.usage", NULL),
-    IGNORED("distributor.artificial_delay", NULL),
-    IGNORED_MAP("distributor.ring", ring_table),
-    IGNORED("distributor.override_ring_key", "distributor"),
-    IGNORED("distributor.extend_writes", "true"),
-    IGNORED("distributor.kafka_config", NULL),
-
-    IGNORED_MAP("ingester_client", client_table),
-    IGNORED_MAP("metrics_generator_client", client_table),
-    IGNORED_MAP("live_store_client", client_table),
-    IGNORED_MAP("backend_scheduler_client", client_table),
-
-    IGNORED_MAP("ingester.lifecycler", lifecycler_table),
-    IGNORED("ingester.trace_idle_period", "10s"),
-    IGNORED("ingester.concurrent_flushes", "4"),
-    IGNORED("ingester.flush_check_period", "10s"),
-    IGNORED("ingester.flush_op_timeout", "5m"),
-    IGNORED("ingester.max_block_duration", "30m"),
-    IGNORED("ingester.max_block_bytes", "524288000"),
-    IGNORED("ingester.complete_block_timeout", "15m"),
-    IGNORED("ingester.override_ring_key", "ring"),
-    IGNORED("ingester.flush_all_on_shutdown", NULL),
-    IGNORED("ingester.use_flatbuffer_search", NULL),
-
-    {.path = "ingest.flush_window",
-     .type = CONFIG_DURATION,
-     FIELD(ingest.flush_window_ns),
-     .preset = "250ms",
-     .help = "Spans received within it are stored, and acknowledged, together."},
-    {.path = "ingest.flush_bytes",
-     .type = CONFIG_BYTES,
-     FIELD(ingest.flush_bytes),
-     .preset = "8MiB",
-     .help = "Bytes that end the window early."},
-    {.path = "ingest.max_buffered_bytes",
-     .type = CONFIG_BYTES,
-     FIELD(ingest.max_buffered_bytes),
-     .preset = "64MiB",
-     .help = "Received but not yet stored; past it clients are told to come back."},
-    {.path = "ingest.put_timeout",
-     .type = CONFIG_DURATION,
-     FIELD(ingest.put_timeout_ns),
-     .preset = "8s",
-     .help = "Longest time to store one window, retries included."},
-    IGNORED_BECAUSE("ingest.kafka", NULL, "no Kafka is used: the bucket is the log"),
-
-    {.path = "block_builder.window",
-     .type = CONFIG_DURATION,
-     FIELD(block_builder.window_ns),
-     .preset = "30s",
-     .help = "Segments received within it become one block."},
-    {.path = "block_builder.max_bytes",
-     .type = CONFIG_BYTES,
-     FIELD(block_builder.max_bytes),
-     .preset = "24MiB",
-     .help = "Bytes of segments that end the window early."},
-    IGNORED("block_builder.consume_cycle_duration", "5m"),
-    IGNORED("block_builder.max_consuming_bytes", "5000000000"),
-    IGNORED("block_builder.block", NULL),
-    IGNORED("block_builder.partitions_per_instance", NULL),
-    IGNORED("block_builder.assigned_partitions", NULL),
-    IGNORED("block_builder.wal", NULL),
-
-    IGNORED("live_store.max_trace_live", "30s"),
-    IGNORED("live_store.max_trace_idle", "5s"),
-    IGNORED("live_store.max_live_traces_bytes", "250000000"),
-    IGNORED("live_store.max_block_duration", "30s"),
-    IGNORED("live_store.max_block_bytes", "52428800"),
-    IGNORED("live_store.complete_block_timeout", "20m"),
-    IGNORED("live_store.commit_interval", "5s"),
-    IGNORED_MAP("live_store.ring", ring_table),
-    IGNORED_MAP("live_store.partition_ring", ring_table),
-    IGNORED("live_store.metrics", NULL),
-    IGNORED("live_store.wal", NULL),
-    IGNORED("live_store.query_block_concurrency", "10"),
-    IGNORED("live_store.complete_block_concurrency", "2"),
-    IGNORED("live_store.block_reclaim_grace", "2m"),
-    IGNORED("live_store.shutdown_marker_dir", NULL),
-    IGNORED("live_store.flush_check_period", "5s"),
-    IGNORED("live_store.flush_op_timeout", "5m"),
-    IGNORED("live_store.readiness_target_lag", NULL),
-    IGNORED("live_store.readiness_max_wait", "30m"),
-    IGNORED("live_store.fail_on_high_lag", "true"),
-    IGNORED("live_store.remove_owner_on_shutdown", "true"),
-
-    IGNORED_BECAUSE("metrics_generator.processor", NULL, "metrics are not generated yet"),
-    IGNORED_BECAUSE("metrics_generator.registry", NULL, "metrics are not generated yet"),
-    IGNORED_BECAUSE("metrics_generator.storage", NULL, "metrics are not generated yet"),
-    IGNORED("metrics_generator.traces_storage", NULL),
-    IGNORED("metrics_generator.traces_query_storage", NULL),
-    IGNORED("metrics_generator.metrics_ingestion_time_range_slack", "30s"),
-    IGNORED("metrics_generator.query_timeout", "30s"),
-    IGNORED("metrics_generator.override_ring_key", "metrics-generator"),
-    IGNORED("metrics_generator.limiter_type", "series"),
-    IGNORED("metrics_generator.ring_mode", NULL),
-    IGNORED("metrics_generator.codec", NULL),
-    IGNORED("metrics_generator.ingest_concurrency", "16"),
-    IGNORED("metrics_generator.instance_id", NULL),
-    IGNORED("metrics_generator.leave_consumer_group_on_shutdown", NULL),
-    IGNORED_MAP("metrics_generator.ring", ring_table),
 
     {.path = "storage.trace.backend",
      .type = CONFIG_STRING,
@@ -919,4 +549,9 @@ static const struct config_key keys[] = {
     IGNORED_MAP("usage_report", usage_table),
 };
 
-const struct config_table app_config_table = {keys, COUNT(keys), 0};
+static const struct config_part parts[] = {
+    {.table = &app_ingest_table},
+};
+
+const struct config_table app_config_table = {
+    .keys = keys, .count = COUNT(keys), .parts = parts, .part_count = COUNT(parts)};

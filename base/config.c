@@ -11,6 +11,40 @@
 
 /* ---- life ---- */
 
+static const char *prefixed(struct arena *a, const char *prefix, const char *path)
+{
+    return path && prefix ? arena_printf(a, "%s.%s", prefix, path) : path;
+}
+
+/* One table of all rows, so that the readers need not know of parts. */
+static bool join_parts(struct config *c, const struct config_table *table)
+{
+    size_t count = table->count;
+    for (size_t i = 0; i < table->part_count; i++)
+        count += table->parts[i].table->count;
+    struct config_key *keys = arena_array(c->arena, struct config_key, count);
+    if (!keys)
+        return false;
+    c->joined = *table;
+    c->joined.keys = keys;
+    c->joined.count = count;
+    memcpy(keys, table->keys, table->count * sizeof *keys);
+    keys += table->count;
+    for (size_t i = 0; i < table->part_count; i++) {
+        const struct config_part *part = &table->parts[i];
+        for (size_t j = 0; j < part->table->count; j++, keys++) {
+            *keys = part->table->keys[j];
+            keys->offset += part->offset;
+            keys->path = prefixed(c->arena, part->prefix, keys->path);
+            keys->instead = prefixed(c->arena, part->prefix, keys->instead);
+            if (!keys->path && part->table->keys[j].path)
+                return false;
+        }
+    }
+    c->table = &c->joined;
+    return true;
+}
+
 int config_new(const struct config_table *table, void *target, struct config **out, struct err *err)
 {
     struct config *c = calloc(1, sizeof *c);
@@ -19,8 +53,10 @@ int config_new(const struct config_table *table, void *target, struct config **o
     c->table = table;
     c->target = target;
     c->arena = arena_new(LIMIT_CONFIG_MEMORY);
-    c->set_line = calloc(table->count, sizeof *c->set_line);
-    if (!c->arena || !c->set_line) {
+    bool whole = c->arena && (table->part_count == 0 || join_parts(c, table));
+    table = c->table;
+    c->set_line = whole ? calloc(table->count, sizeof *c->set_line) : NULL;
+    if (!c->set_line) {
         config_free(c);
         return err_set(err, ERR_NOMEM, "no memory for the configuration");
     }

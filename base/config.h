@@ -71,10 +71,19 @@ struct config_key {
     const struct config_table *table; /* CONFIG_ITEMS, CONFIG_TABLE */
 };
 
+/* Rows of another table, as if they stood behind the table's own. */
+struct config_part {
+    const struct config_table *table; /* without parts */
+    const char *prefix;               /* of all paths and deprecated paths in it; NULL: none */
+    size_t offset;                    /* of its target in the whole target */
+};
+
 struct config_table {
     const struct config_key *keys;
     size_t count;
     size_t item_size; /* CONFIG_ITEMS: bytes of one item */
+    const struct config_part *parts; /* only of the table that config_new is given */
+    size_t part_count;
 };
 
 struct config_note {

@@ -34,13 +34,14 @@ static const struct config_key column_keys[] = {
      .preset = "span"},
     {.path = "name", .type = CONFIG_STRING, .offset = offsetof(struct column, name)},
 };
-static const struct config_table column_table = {column_keys, 2, sizeof(struct column)};
+static const struct config_table column_table = {
+    .keys = column_keys, .count = 2, .item_size = sizeof(struct column)};
 
 static const struct config_key ring_keys[] = {
     {.path = "kvstore.store", .type = CONFIG_ANY, .mark = CONFIG_IGNORE, .preset = "memberlist"},
     {.path = "heartbeat_period", .type = CONFIG_ANY, .mark = CONFIG_IGNORE, .preset = "5s"},
 };
-static const struct config_table ring_table = {ring_keys, 2, 0};
+static const struct config_table ring_table = {.keys = ring_keys, .count = 2};
 
 #define AT(field) offsetof(struct target, field)
 static const struct config_key keys[] = {
@@ -103,7 +104,7 @@ static const struct config_key keys[] = {
      .offset = AT(columns),
      .table = &column_table},
 };
-static const struct config_table table = {keys, sizeof keys / sizeof keys[0], 0};
+static const struct config_table table = {.keys = keys, .count = sizeof keys / sizeof keys[0]};
 
 struct fixture {
     struct target t;
@@ -746,6 +747,42 @@ static void the_help_lists_flags_and_keys(void **state)
     end(f);
 }
 
+/* ---- parts ---- */
+
+struct whole {
+    bool enabled;
+    struct {
+        int64_t count;
+    } inner;
+};
+
+static const struct config_key inner_keys[] = {
+    {.path = "deep.count", .type = CONFIG_INT, .preset = "7"},
+    {.path = "count", .type = CONFIG_INT, .instead = "deep.count"},
+};
+static const struct config_table inner_table = {.keys = inner_keys, .count = 2};
+static const struct config_part whole_parts[] = {
+    {.table = &inner_table, .prefix = "inner", .offset = offsetof(struct whole, inner.count)}};
+static const struct config_key whole_keys[] = {{.path = "enabled", .type = CONFIG_BOOL}};
+static const struct config_table whole_table = {
+    .keys = whole_keys, .count = 1, .parts = whole_parts, .part_count = 1};
+
+static void a_part_stands_below_its_prefix(void **state)
+{
+    (void)state;
+    struct whole w = {0};
+    struct config *c;
+    struct err err;
+    assert_int_equal(config_new(&whole_table, &w, &c, NULL), 0);
+    assert_int_equal(w.inner.count, 7);
+    assert_int_equal(config_read_yaml(c, "f", SLICE("inner:\n  count: 9\n"), NULL, NULL, &err), 0);
+    assert_int_equal(w.inner.count, 9);
+    assert_true(config_is_set(c, "inner.deep.count"));
+    assert_string_equal(config_note_at(c, 0).text,
+                        "f:2: \"inner.count\" is deprecated: use \"inner.deep.count\"");
+    config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -771,6 +808,7 @@ int main(void)
         cmocka_unit_test(bad_flags_are_told),
         cmocka_unit_test(the_live_configuration_reads_back_and_hides_secrets),
         cmocka_unit_test(the_help_lists_flags_and_keys),
+        cmocka_unit_test(a_part_stands_below_its_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
