@@ -119,6 +119,7 @@ void objstore_init(struct objstore *s, const struct objstore_ops *ops,
     s->ops = ops;
     s->log = env->log;
     s->clock = env->clock ? env->clock : &clock_system;
+    s->read_only = env->read_only;
     if (env->metrics)
         register_metrics(&s->metrics, env->metrics);
 }
@@ -249,12 +250,19 @@ int objstore_list(struct objstore *s, struct slice prefix, struct slice start_af
 
 /* ---- writing ---- */
 
+static int check_write(const struct objstore *s, struct slice key, struct err *err)
+{
+    if (s->read_only)
+        return err_set(err, ERR_DENIED, "the store is open for reading only");
+    return objstore_check_key(key, err);
+}
+
 int objstore_put(struct objstore *s, struct slice key, struct slice body, unsigned flags,
                  uint64_t deadline_mono_ns, struct err *err)
 {
     assert((flags & ~(unsigned)OBJSTORE_IF_ABSENT) == 0);
     uint64_t start_ns = clock_mono_ns(s->clock);
-    int rc = objstore_check_key(key, err);
+    int rc = check_write(s, key, err);
     if (rc == 0)
         rc = s->ops->put(s, key, body, flags, resolve_deadline(s, deadline_mono_ns), err);
     if (rc == 0)
@@ -266,7 +274,7 @@ int objstore_delete(struct objstore *s, struct slice key, uint64_t deadline_mono
                     struct err *err)
 {
     uint64_t start_ns = clock_mono_ns(s->clock);
-    int rc = objstore_check_key(key, err);
+    int rc = check_write(s, key, err);
     if (rc == 0)
         rc = s->ops->remove(s, key, resolve_deadline(s, deadline_mono_ns), err);
     return ended(s, OBJSTORE_OP_DELETE, key, start_ns, rc, err);
@@ -277,7 +285,7 @@ int objstore_upload_begin(struct objstore *s, struct slice key, uint64_t deadlin
 {
     uint64_t start_ns = clock_mono_ns(s->clock);
     *out = NULL;
-    int rc = objstore_check_key(key, err);
+    int rc = check_write(s, key, err);
     if (rc == 0)
         rc = s->ops->upload_begin(s, key, resolve_deadline(s, deadline_mono_ns), out, err);
     if (rc < 0)

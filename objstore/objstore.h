@@ -47,10 +47,11 @@ struct objstore_env {
     const struct log *log;
     struct metrics *metrics;
     const struct clock *clock;
+    bool read_only; /* puts, uploads and deletes answer ERR_DENIED, and nothing is made or swept */
 };
 
 struct objstore_local_opts {
-    struct slice path;   /* directory; made when missing */
+    struct slice path;   /* directory; made when missing, unless the store is read-only */
     struct slice prefix; /* "" or "a/b" */
 };
 

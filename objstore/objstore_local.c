@@ -614,7 +614,7 @@ static int set_up(struct local_store *s, const struct objstore_local_opts *opts,
         return err_wrap(err, "local prefix"), rc;
     if (prefix.len)
         snprintf(s->prefix, sizeof s->prefix, "%.*s/", SLICE_ARGS(prefix));
-    rc = make_root(path, err);
+    rc = s->base.read_only ? 0 : make_root(path, err);
     if (rc == 0) {
         s->root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (s->root_fd < 0)
@@ -640,7 +640,8 @@ int objstore_local_new(const struct objstore_local_opts *opts, const struct objs
         local_free(&s->base);
         return rc;
     }
-    local_sweep_tree(s);
+    if (!s->base.read_only)
+        local_sweep_tree(s);
     *out = &s->base;
     return 0;
 }

@@ -172,7 +172,8 @@ static int read_names(struct walk *w, DIR *d, struct names *names)
         if (is_dots(e->d_name))
             continue;
         if (is_tmp(e->d_name)) {
-            local_sweep_file(w->store, dirfd(d), e->d_name);
+            if (!w->store->base.read_only)
+                local_sweep_file(w->store, dirfd(d), e->d_name);
             continue;
         }
         mode_t kind = kind_of(dirfd(d), e);

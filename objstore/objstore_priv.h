@@ -59,6 +59,7 @@ struct objstore {
     const struct objstore_ops *ops;
     const struct log *log;     /* may be NULL */
     const struct clock *clock; /* never NULL */
+    bool read_only;
     struct objstore_metrics metrics;
     atomic_bool lacks_create_if_absent; /* what a probe found */
     char describe[512];

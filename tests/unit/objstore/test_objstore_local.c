@@ -325,6 +325,43 @@ static void a_writer_killed_midway_leaves_the_old_object(void **state)
     assert_int_equal(put(w, "k", "newer"), 0);
 }
 
+/* ---- reading only ---- */
+
+static void a_store_open_for_reading_leaves_the_directory_as_it_is(void **state)
+{
+    struct world *w = *state;
+    const struct objstore_env reading = {.clock = &clock_system, .read_only = true};
+    struct objstore_local_opts opts = {slice_cstr(w->dir), SLICE("")};
+    struct objstore_upload *u;
+    assert_int_equal(put(w, "k", "x"), 0);
+    write_file(w, ".rubato-tmp-0011223344556677", "half");
+    make_old(w, ".rubato-tmp-0011223344556677");
+    objstore_free(w->store);
+    assert_int_equal(objstore_local_new(&opts, &reading, &w->store, &w->err), 0);
+    assert_int_equal(get(w, "k"), 0);
+    assert_int_equal(count_keys(w), 1);
+    assert_int_equal(put(w, "k", "y"), ERR_DENIED);
+    assert_int_equal(objstore_upload_begin(w->store, SLICE("k2"), 0, &u, &w->err), ERR_DENIED);
+    assert_int_equal(objstore_delete(w->store, SLICE("k"), 0, &w->err), ERR_DENIED);
+    assert_non_null(strstr(w->err.msg, "reading only"));
+    assert_int_equal(get(w, "k"), 0);
+    assert_int_equal(count_files(w->dir), 2);
+}
+
+static void a_store_open_for_reading_is_not_made(void **state)
+{
+    struct world *w = *state;
+    const struct objstore_env reading = {.clock = &clock_system, .read_only = true};
+    char path[300];
+    struct objstore *s = NULL;
+    struct stat st;
+    snprintf(path, sizeof path, "%s/none", w->dir);
+    struct objstore_local_opts opts = {slice_cstr(path), SLICE("")};
+    assert_true(objstore_local_new(&opts, &reading, &s, &w->err) < 0);
+    assert_null(s);
+    assert_int_equal(stat(path, &st), -1);
+}
+
 /* ---- a full disk ---- */
 
 /* What must hold when writes of more than 64 KiB fail. Called in a child; 0 is success. */
@@ -500,6 +537,8 @@ int main(void)
         TEST(what_a_killed_writer_left_is_removed_at_open),
         TEST(temporary_names_are_no_keys),
         TEST(a_writer_killed_midway_leaves_the_old_object),
+        TEST(a_store_open_for_reading_leaves_the_directory_as_it_is),
+        TEST(a_store_open_for_reading_is_not_made),
         TEST(a_full_disk_is_unavailable_and_loses_nothing),
         TEST(a_file_size_limit_is_unavailable_and_loses_nothing),
         TEST(puts_survive_their_directory_being_removed),
