@@ -11,6 +11,37 @@
 #include "traceql/metrics.h"
 #include "traceql/traceql.h"
 
+/* ---- what a job did ---- */
+
+/* Where a job's time goes. */
+enum query_step {
+    QUERY_STEP_FOOTER,   /* footers and indexes of the block: read and decoded */
+    QUERY_STEP_FETCH,    /* column bytes from the store */
+    QUERY_STEP_DECODE,   /* pages to columns */
+    QUERY_STEP_EVALUATE, /* conditions, structure, pipelines, metrics */
+    QUERY_STEP_RESULTS,  /* what is shown: its columns are counted above */
+    QUERY_STEP_LIVE,     /* segments that are in no block yet: made into columns */
+    QUERY_STEPS
+};
+
+/* Filled always, it costs nothing. Plain numbers that add up over jobs; "skipped" is what the
+ * question would have to look at if nothing excluded it. */
+struct query_stats {
+    uint32_t row_groups, row_groups_skipped; /* the live columns count as one */
+    uint32_t columns;                        /* chunks of which anything was decoded */
+    uint64_t traces, spans;                  /* in the row groups looked at */
+    uint64_t spans_skipped;                  /* estimated by rows, where a row group is skipped */
+    uint64_t pages, pages_skipped;
+    uint64_t bytes_read, bytes_skipped; /* as stored */
+    uint64_t requests;                  /* ranges asked of the store */
+    uint64_t step_ns[QUERY_STEPS];      /* of all threads of the job together */
+};
+
+/* total += part */
+void query_stats_add(struct query_stats *total, const struct query_stats *part);
+/* "footer", "fetch", …; "?" for no step. */
+const char *query_step_name(enum query_step step);
+
 /* ---- search ---- */
 
 struct query_attr {
@@ -20,7 +51,7 @@ struct query_attr {
 };
 
 struct query_span {
-    struct slice id; /* bytes as stored */
+    struct slice id;   /* bytes as stored */
     struct slice name; /* empty unless the query shows it */
     uint64_t start_unix_ns;
     uint64_t duration_ns;
@@ -31,7 +62,7 @@ struct query_span {
 struct query_spanset {
     struct query_span *spans; /* the first spss of them */
     uint32_t span_count;
-    uint32_t matched; /* all of them */
+    uint32_t matched;         /* all of them */
     struct query_attr *attrs; /* of by() and aggregates; NIL values too */
     uint32_t attr_count;
 };
@@ -66,6 +97,7 @@ struct query_search_result {
     uint32_t trace_count;
     uint64_t inspected_bytes;
     uint32_t inspected_traces;
+    struct query_stats stats;
 };
 
 /* Search by tags, without TraceQL: a trace matches when it fulfils all of them, whichever of its
@@ -107,6 +139,7 @@ struct query_tags_result {
     uint32_t count;
     uint64_t inspected_bytes;
     bool truncated; /* bytes_max was met */
+    struct query_stats stats;
 };
 
 /* ---- metrics ---- */
@@ -121,6 +154,7 @@ struct query_metrics_result {
     struct traceql_metrics *metrics; /* to be merged; in the job's arena */
     uint64_t inspected_bytes;
     uint64_t inspected_spans;
+    struct query_stats stats;
 };
 
 /* ---- trace by id ---- */
@@ -128,6 +162,7 @@ struct query_metrics_result {
 struct query_trace_result {
     struct span_batch *batch; /* spans of the trace are appended, and perhaps others' spans */
     uint64_t inspected_bytes;
+    struct query_stats stats;
 };
 
 /* ---- a pool of workers ---- */
@@ -135,8 +170,8 @@ struct query_trace_result {
 /* One piece of a query's data: a block, or the tenant's live sections. */
 struct query_source {
     struct slice tenant;
-    struct catalog_block *block;      /* or NULL: live */
-    const struct catalog_view *view;  /* live: its sections */
+    struct catalog_block *block;     /* or NULL: live */
+    const struct catalog_view *view; /* live: its sections */
 };
 
 struct query_worker {
