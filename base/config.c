@@ -16,33 +16,46 @@ static const char *prefixed(struct arena *a, const char *prefix, const char *pat
     return path && prefix ? arena_printf(a, "%s.%s", prefix, path) : path;
 }
 
-/* One table of all rows, so that the readers need not know of parts. */
-static bool join_parts(struct config *c, const struct config_table *table)
+static const struct config_table *join_parts(struct arena *a, const struct config_table *table);
+
+static bool join_row(struct arena *a, const struct config_part *part, struct config_key *k)
+{
+    const char *path = k->path, *instead = k->instead;
+    if (part) {
+        k->offset += part->offset;
+        k->path = prefixed(a, part->prefix, path);
+        k->instead = prefixed(a, part->instead_prefix, instead);
+    }
+    if (k->type == CONFIG_MAP)
+        k->table = join_parts(a, k->table);
+    return (k->path || !path) && (k->instead || !instead) && (k->table || k->type != CONFIG_MAP);
+}
+
+/* One table of all rows, so that the readers need not know of parts. NULL: no memory. Recursion
+ * follows our own tables. */
+static const struct config_table *join_parts(struct arena *a, const struct config_table *table)
 {
     size_t count = table->count;
     for (size_t i = 0; i < table->part_count; i++)
         count += table->parts[i].table->count;
-    struct config_key *keys = arena_array(c->arena, struct config_key, count);
-    if (!keys)
-        return false;
-    c->joined = *table;
-    c->joined.keys = keys;
-    c->joined.count = count;
-    memcpy(keys, table->keys, table->count * sizeof *keys);
-    keys += table->count;
+    struct config_table *joined = arena_alloc(a, sizeof *joined);
+    struct config_key *keys = arena_array(a, struct config_key, count);
+    if (!joined || !keys)
+        return NULL;
+    *joined = (struct config_table){.keys = keys, .count = count, .item_size = table->item_size};
+    bool whole = true;
+    for (size_t i = 0; i < table->count && whole; i++, keys++) {
+        *keys = table->keys[i];
+        whole = join_row(a, NULL, keys);
+    }
     for (size_t i = 0; i < table->part_count; i++) {
         const struct config_part *part = &table->parts[i];
-        for (size_t j = 0; j < part->table->count; j++, keys++) {
+        for (size_t j = 0; j < part->table->count && whole; j++, keys++) {
             *keys = part->table->keys[j];
-            keys->offset += part->offset;
-            keys->path = prefixed(c->arena, part->prefix, keys->path);
-            keys->instead = prefixed(c->arena, part->prefix, keys->instead);
-            if (!keys->path && part->table->keys[j].path)
-                return false;
+            whole = join_row(a, part, keys);
         }
     }
-    c->table = &c->joined;
-    return true;
+    return whole ? joined : NULL;
 }
 
 int config_new(const struct config_table *table, void *target, struct config **out, struct err *err)
@@ -50,17 +63,15 @@ int config_new(const struct config_table *table, void *target, struct config **o
     struct config *c = calloc(1, sizeof *c);
     if (!c)
         return err_set(err, ERR_NOMEM, "no memory for the configuration");
-    c->table = table;
     c->target = target;
     c->arena = arena_new(LIMIT_CONFIG_MEMORY);
-    bool whole = c->arena && (table->part_count == 0 || join_parts(c, table));
-    table = c->table;
-    c->set_line = whole ? calloc(table->count, sizeof *c->set_line) : NULL;
+    c->table = c->arena ? join_parts(c->arena, table) : NULL;
+    c->set_line = c->table ? calloc(c->table->count, sizeof *c->set_line) : NULL;
     if (!c->set_line) {
         config_free(c);
         return err_set(err, ERR_NOMEM, "no memory for the configuration");
     }
-    config_set_presets(c, table, target);
+    config_set_presets(c, c->table, target);
     *out = c;
     return 0;
 }
@@ -281,13 +292,41 @@ static bool set_port(uint16_t *field, struct slice text)
     return true;
 }
 
+/* Years, weeks and days, which Prometheus has and Go has not, from the front of the text. */
+static bool parse_long_units(struct slice *text, int64_t *ns)
+{
+    static const struct {
+        char unit;
+        int64_t hours;
+    } units[] = {{'y', 365 * 24}, {'w', 7 * 24}, {'d', 24}};
+    *ns = 0;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        uint64_t v;
+        size_t used = 0;
+        while (used < text->len && text->ptr[used] >= '0' && text->ptr[used] <= '9')
+            used++;
+        if (used == 0 || used == text->len || text->ptr[used] != (uint8_t)units[i].unit)
+            continue;
+        int64_t part;
+        if (!parse_u64(slice_of(text->ptr, used), &v) ||
+            __builtin_mul_overflow(v, units[i].hours * 3600 * INT64_C(1000000000), &part) ||
+            __builtin_add_overflow(*ns, part, ns))
+            return false;
+        *text = slice_from(*text, used + 1);
+    }
+    return true;
+}
+
 static bool set_duration(int64_t *field, struct slice text)
 {
-    int64_t ns;
-    if (!parse_duration(text, &ns) || ns < 0)
+    int64_t days = 0, ns = 0;
+    struct slice rest = text;
+    if (!parse_long_units(&rest, &days))
         return false;
-    *field = ns;
-    return true;
+    bool only_days = rest.len == 0 && text.len > 0;
+    if (!only_days && (!parse_duration(rest, &ns) || ns < 0))
+        return false;
+    return !__builtin_add_overflow(days, ns, field);
 }
 
 bool config_set(struct config *c, const struct config_key *k, void *base, struct slice text)
@@ -310,6 +349,7 @@ bool config_set(struct config *c, const struct config_key *k, void *base, struct
         return parse_f64(text, field);
     case CONFIG_STRINGS:
     case CONFIG_ITEMS:
+    case CONFIG_MAP:
     case CONFIG_PRESENT:
     case CONFIG_ANY:
     case CONFIG_TABLE:
@@ -357,6 +397,7 @@ char *config_expected(const struct config_key *k, char *out, size_t out_size)
         [CONFIG_FLOAT] = "a number",
         [CONFIG_STRINGS] = "a list of strings",
         [CONFIG_ITEMS] = "a list of maps",
+        [CONFIG_MAP] = "a map",
         [CONFIG_PRESENT] = "a map",
         [CONFIG_ANY] = "a value",
         [CONFIG_TABLE] = "a map",
@@ -386,9 +427,9 @@ bool config_same_value(struct slice a, const char *preset)
     if (slice_eq(a, b))
         return true;
     if (b.len == 0) /* nothing, zero and false are the same default */
-        return (parse_bool(a, &ba) && !ba) || (parse_duration(a, &da) && da == 0);
+        return (parse_bool(a, &ba) && !ba) || (set_duration(&da, a) && da == 0);
     return (parse_bytes(a, &ua) && parse_bytes(b, &ub) && ua == ub) ||
-           (parse_duration(a, &da) && parse_duration(b, &db) && da == db) ||
+           (set_duration(&da, a) && set_duration(&db, b) && da == db) ||
            (parse_f64(a, &fa) && parse_f64(b, &fb) && fa == fb) ||
            (parse_bool(a, &ba) && parse_bool(b, &bb) && ba == bb);
 }
@@ -467,6 +508,7 @@ static int write_value(const struct config_key *k, const void *base, struct buf 
         return write_strings(field, b);
     case CONFIG_ITEMS:
         return write_items(k, field, b);
+    case CONFIG_MAP:
     case CONFIG_PRESENT:
     case CONFIG_ANY:
     case CONFIG_TABLE:
@@ -502,7 +544,7 @@ static bool is_below(const char *path, const char *parent)
 }
 
 /* Opens the maps that lead to path and are not open since `last`, then writes the last name. */
-static int write_path(const char *last, const char *path, struct buf *b)
+static int write_path(const char *last, const char *path, unsigned indent, struct buf *b)
 {
     size_t depth = 0;
     bool shared = last != NULL;
@@ -515,7 +557,8 @@ static int write_path(const char *last, const char *path, struct buf *b)
                  (last[upto] == '.' || last[upto] == 0);
         if (!shared) {
             int rc =
-                buf_printf(b, "%*s%.*s:", (int)depth * 4, "", SLICE_ARGS(slice_of(left.ptr, n)));
+                buf_printf(b, "%*s%.*s:", (int)(indent + depth * 4), "",
+                                SLICE_ARGS(slice_of(left.ptr, n)));
             if (rc == 0 && !leaf)
                 rc = buf_str(b, "\n");
             if (rc < 0 || leaf)
@@ -549,7 +592,7 @@ int config_write(const struct config *c, enum config_write_mode mode, struct buf
         }
         if (mode == CONFIG_WRITE_DIFF && !differs_from_preset(k, c->target))
             continue;
-        rc = write_path(last, k->path, out);
+        rc = write_path(last, k->path, 0, out);
         last = k->path;
         if (rc == 0 && k->type != CONFIG_PRESENT)
             rc = buf_str(out, " ");
@@ -560,4 +603,51 @@ int config_write(const struct config *c, enum config_write_mode mode, struct buf
             rc = buf_str(out, "\n");
     }
     return rc;
+}
+
+int config_write_item(const struct config_table *table, const void *item, unsigned indent,
+                      const char *const *remarks, struct buf *out)
+{
+    const char *last = NULL;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < table->count; i++) {
+        const struct config_key *k = &table->keys[i];
+        if (!k->path || k->instead || k->mark != CONFIG_HONOUR || (remarks && !remarks[i]))
+            continue;
+        rc = write_path(last, k->path, indent, out);
+        last = k->path;
+        rc = rc < 0 ? rc : buf_str(out, " ");
+        rc = rc < 0 ? rc : write_value(k, item, out);
+        if (rc == 0 && remarks && *remarks[i])
+            rc = buf_printf(out, " # %s", remarks[i]);
+        rc = rc < 0 ? rc : buf_str(out, "\n");
+    }
+    return rc;
+}
+
+/* ---- merging ---- */
+
+void config_merge(const struct config_table *table, void *into, const void *from,
+                  const uint32_t *set)
+{
+    static const size_t sizes[] = {
+        [CONFIG_STRING] = sizeof(struct slice),
+        [CONFIG_BOOL] = sizeof(bool),
+        [CONFIG_INT] = sizeof(int64_t),
+        [CONFIG_PORT] = sizeof(uint16_t),
+        [CONFIG_BYTES] = sizeof(uint64_t),
+        [CONFIG_DURATION] = sizeof(int64_t),
+        [CONFIG_FLOAT] = sizeof(double),
+        [CONFIG_STRINGS] = sizeof(struct config_strings),
+        [CONFIG_ITEMS] = sizeof(struct config_items),
+        [CONFIG_MAP] = sizeof(struct config_map),
+        [CONFIG_PRESENT] = sizeof(bool),
+        [CONFIG_ANY] = 0,
+        [CONFIG_TABLE] = 0,
+    };
+    for (size_t i = 0; i < table->count; i++) {
+        const struct config_key *k = &table->keys[i];
+        if (set[i] && k->mark == CONFIG_HONOUR)
+            memcpy(config_field(k, into), (const uint8_t *)from + k->offset, sizes[k->type]);
+    }
 }

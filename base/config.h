@@ -28,6 +28,7 @@ enum config_type {
     CONFIG_FLOAT,    /* double */
     CONFIG_STRINGS,  /* struct config_strings */
     CONFIG_ITEMS,    /* struct config_items: a list of maps, each described by key->table */
+    CONFIG_MAP,      /* struct config_map: a map of any names to maps, each described by key->table */
     CONFIG_PRESENT,  /* bool: the key is there, with or without a body */
     CONFIG_ANY,      /* no field: a known name, whatever it holds; never honoured */
     CONFIG_TABLE,    /* no field: a map of known names, described by key->table; never honoured */
@@ -55,6 +56,19 @@ struct config_items {
 
 struct config_table;
 
+/* One of CONFIG_MAP. Fields that the file does not name have their defaults. */
+struct config_entry {
+    struct slice name;
+    void *item;          /* table->item_size bytes */
+    const uint32_t *set; /* by row: the line that set it; 0: none did */
+};
+
+struct config_map {
+    const struct config_table *table; /* of an entry, its parts joined */
+    struct config_entry *at;
+    size_t count;
+};
+
 /* A row. Rows that share a first part of their path stand together. */
 struct config_key {
     const char *path; /* "storage.trace.backend"; ends in '*': any name that starts so, below
@@ -68,21 +82,22 @@ struct config_key {
     const char *flag;       /* without dashes; ends in '*': any flag that starts so; NULL: none */
     const char *choices;    /* CONFIG_STRING: "local|s3" */
     const char *instead;    /* this is a deprecated name of that path; both have one field */
-    const struct config_table *table; /* CONFIG_ITEMS, CONFIG_TABLE */
+    const struct config_table *table; /* CONFIG_ITEMS, CONFIG_MAP, CONFIG_TABLE */
 };
 
 /* Rows of another table, as if they stood behind the table's own. */
 struct config_part {
     const struct config_table *table; /* without parts */
-    const char *prefix;               /* of all paths and deprecated paths in it; NULL: none */
+    const char *prefix;               /* of all its paths; NULL: none */
+    const char *instead_prefix;       /* of the paths that its deprecated names stand for */
     size_t offset;                    /* of its target in the whole target */
 };
 
 struct config_table {
     const struct config_key *keys;
     size_t count;
-    size_t item_size; /* CONFIG_ITEMS: bytes of one item */
-    const struct config_part *parts; /* only of the table that config_new is given */
+    size_t item_size; /* CONFIG_ITEMS, CONFIG_MAP: bytes of one item */
+    const struct config_part *parts; /* of the table that config_new is given, and of CONFIG_MAP */
     size_t part_count;
 };
 
@@ -134,6 +149,13 @@ bool config_is_set(const struct config *c, const char *path);
 enum config_write_mode { CONFIG_WRITE_ALL, CONFIG_WRITE_DIFF, CONFIG_WRITE_DEFAULTS };
 /* YAML of the honoured keys; secrets as <secret>. DIFF: those that differ from their default. */
 int config_write(const struct config *c, enum config_write_mode mode, struct buf *out);
+/* Copies the fields of the rows that are set, and of their deprecated names. */
+void config_merge(const struct config_table *table, void *into, const void *from,
+                  const uint32_t *set);
+/* YAML of an item's honoured fields, below `indent` spaces. With remarks (by row) only the rows that
+ * have one, which stands behind the value as a comment where it is not empty. */
+int config_write_item(const struct config_table *table, const void *item, unsigned indent,
+                      const char *const *remarks, struct buf *out);
 /* The help text: flags, then keys. */
 int config_usage(const struct config *c, const char *program, struct buf *out);
 

@@ -117,6 +117,7 @@ static int usage_line(struct buf *b, const char *lead, const char *name, const s
         [CONFIG_STRING] = "string", [CONFIG_BOOL] = "",        [CONFIG_INT] = "int",
         [CONFIG_PORT] = "port",     [CONFIG_BYTES] = "bytes",  [CONFIG_DURATION] = "duration",
         [CONFIG_FLOAT] = "float",   [CONFIG_STRINGS] = "list", [CONFIG_ITEMS] = "list",
+        [CONFIG_MAP] = "map",
         [CONFIG_PRESENT] = "",      [CONFIG_ANY] = "value",    [CONFIG_TABLE] = "map",
     };
     const char *kind = kinds[k->type];

@@ -24,8 +24,7 @@ struct config_given {
 };
 
 struct config {
-    const struct config_table *table; /* as it was given, or joined */
-    struct config_table joined;       /* the rows of the table and its parts */
+    const struct config_table *table; /* its parts joined */
     void *target;
     struct arena *arena;
     const char *file;   /* the last one read; NULL: none */

@@ -25,6 +25,7 @@ struct walk {
 struct place {
     const struct config_table *table;
     void *base;
+    uint32_t *set;      /* by row of the table: the line that set it; NULL: nobody asks */
     const char *prefix; /* path in the table, "" at its top */
     const char *shown;  /* path from the top of the file, for messages */
 };
@@ -274,7 +275,7 @@ static void apply_unused(struct walk *w, const struct place *at, const struct co
 {
     if (k->type == CONFIG_TABLE) {
         if (value->type == YAML_MAPPING_NODE)
-            apply_map(w, &(struct place){k->table, at->base, "", shown}, value);
+            apply_map(w, &(struct place){k->table, at->base, NULL, "", shown}, value);
         else if (!is_null(value))
             wrong_type(w, key, value, shown, k);
         return;
@@ -334,26 +335,71 @@ static void apply_items(struct walk *w, const struct config_key *k, void *base,
             return;
         }
         config_set_presets(w->c, k->table, items + i * size);
-        apply_map(w, &(struct place){k->table, items + i * size, "", shown}, n);
+        apply_map(w, &(struct place){k->table, items + i * size, NULL, "", shown}, n);
     }
     *(struct config_items *)config_field(k, base) = (struct config_items){items, count};
 }
 
-/* Remembers that the row was set; two names of one value in one file are a fault. */
-static void mark_set(struct walk *w, const struct config_key *k, const yaml_node_t *key)
+/* A map whose names are the user's: each value is a map that the row's table describes. */
+static void apply_entries(struct walk *w, const struct config_key *k, void *base,
+                          const yaml_node_t *value, const char *shown)
 {
-    const struct config_table *t = w->c->table;
+    const yaml_node_pair_t *pairs = value->data.mapping.pairs.start;
+    size_t count = (size_t)(value->data.mapping.pairs.top - pairs);
+    struct arena *a = w->c->arena;
+    struct config_map map = {k->table, arena_array(a, struct config_entry, count), 0};
+    char name[SHOWN_BYTES * 4];
+    bool room = map.at != NULL;
+    for (; map.count < count && room; map.count++) {
+        struct config_entry *e = &map.at[map.count];
+        const yaml_node_t *key = yaml_document_get_node(w->doc, pairs[map.count].key);
+        const yaml_node_t *n = yaml_document_get_node(w->doc, pairs[map.count].value);
+        uint32_t *set = arena_zalloc(a, k->table->count * sizeof *set);
+        e->item = arena_zalloc(a, k->table->item_size);
+        e->set = set;
+        const char *at = arena_printf(
+            a, "%s.%s", shown, text_escape(scalar_text(key), SHOWN_BYTES, name, sizeof name));
+        room = set && e->item && at && arena_slice(a, scalar_text(key), &e->name);
+        if (!room)
+            break;
+        config_set_presets(w->c, k->table, e->item);
+        if (n->type == YAML_MAPPING_NODE)
+            apply_map(w, &(struct place){k->table, e->item, set, "", at}, n);
+        else if (!is_null(n))
+            wrong_type(w, key, n, at, k);
+    }
+    if (!room)
+        config_add_note(w->c, true, "%s:%zu: %s: out of memory", w->file, line_of(value), shown);
+    *(struct config_map *)config_field(k, base) = map;
+}
+
+/* Remembers that the row was set; two names of one value in one file are a fault. */
+static void mark_set(struct walk *w, const struct place *at, const struct config_key *k,
+                     const yaml_node_t *key)
+{
+    const struct config_table *t = at->table;
     for (size_t i = 0; i < t->count; i++) {
         const struct config_key *other = &t->keys[i];
         bool same_value = other != k && other->path &&
                           ((k->instead && strcmp(k->instead, other->path) == 0) ||
                            (other->instead && strcmp(other->instead, k->path) == 0));
-        if (same_value && w->c->set_line[i] && w->c->set_line[i] != SET_BY_FLAG)
+        if (same_value && at->set[i] && at->set[i] != SET_BY_FLAG)
             config_add_note(w->c, true,
                             "%s:%zu: \"%s\" and \"%s\" (line %u) are one setting: keep one",
-                            w->file, line_of(key), k->path, other->path, w->c->set_line[i]);
+                            w->file, line_of(key), k->path, other->path, at->set[i]);
     }
-    w->c->set_line[k - t->keys] = (uint32_t)line_of(key);
+    at->set[k - t->keys] = (uint32_t)line_of(key);
+}
+
+static void apply_list(struct walk *w, const struct place *at, const struct config_key *k,
+                       const yaml_node_t *key, const yaml_node_t *value, const char *shown)
+{
+    if (value->type != YAML_SEQUENCE_NODE || k->type == CONFIG_MAP)
+        wrong_type(w, key, value, shown, k);
+    else if (k->type == CONFIG_STRINGS)
+        apply_strings(w, k, at->base, value, shown);
+    else
+        apply_items(w, k, at->base, value, shown);
 }
 
 static void apply_key(struct walk *w, const struct place *at, const struct config_key *k,
@@ -367,25 +413,23 @@ static void apply_key(struct walk *w, const struct place *at, const struct confi
     if (k->instead)
         config_add_note(w->c, false, "%s:%zu: \"%s\" is deprecated: use \"%s\"", w->file,
                         line_of(key), shown, k->instead);
-    if (at->table == w->c->table)
-        mark_set(w, k, key);
+    if (k->type != CONFIG_PRESENT && is_null(value))
+        return; /* a name without a value leaves the default */
+    if (at->set)
+        mark_set(w, at, k, key);
     if (k->type == CONFIG_PRESENT) {
         *(bool *)config_field(k, at->base) = true;
         if (value->type == YAML_MAPPING_NODE)
-            apply_map(w, &(struct place){at->table, at->base, path, shown}, value);
+            apply_map(w, &(struct place){at->table, at->base, at->set, path, shown}, value);
         else if (!is_null(value))
             wrong_type(w, key, value, shown, k);
-    } else if (is_null(value)) {
-        return; /* a name without a value leaves the default */
     } else if (config_is_scalar(k->type)) {
         if (value->type != YAML_SCALAR_NODE || !config_set(w->c, k, at->base, scalar_text(value)))
             wrong_type(w, key, value, shown, k);
-    } else if (value->type != YAML_SEQUENCE_NODE) {
-        wrong_type(w, key, value, shown, k);
-    } else if (k->type == CONFIG_STRINGS) {
-        apply_strings(w, k, at->base, value, shown);
+    } else if (k->type == CONFIG_MAP && value->type == YAML_MAPPING_NODE) {
+        apply_entries(w, k, at->base, value, shown);
     } else {
-        apply_items(w, k, at->base, value, shown);
+        apply_list(w, at, k, key, value, shown);
     }
 }
 
@@ -413,7 +457,7 @@ static void apply_pair(struct walk *w, const struct place *at, const yaml_node_t
     else if (!plain || !has_keys_below(at->table, path))
         unknown_key(w, at, key, shown);
     else if (value->type == YAML_MAPPING_NODE)
-        apply_map(w, &(struct place){at->table, at->base, path, shown}, value);
+        apply_map(w, &(struct place){at->table, at->base, at->set, path, shown}, value);
     else if (!is_null(value))
         wrong_type(w, key, value, shown, NULL);
 }
@@ -440,7 +484,7 @@ static void apply_document(struct config *c, const char *file, yaml_document_t *
         return;
     }
     if (check_node(&w, 1, 0))
-        apply_map(&w, &(struct place){c->table, c->target, "", ""}, root);
+        apply_map(&w, &(struct place){c->table, c->target, c->set_line, "", ""}, root);
 }
 
 static void parse_fault(struct config *c, const char *file, const yaml_parser_t *p)
