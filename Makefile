@@ -24,7 +24,7 @@ PKGS := libcurl openssl libzstd zlib libcjson libpcre2-8 libnghttp2 libmicrohttp
         liblz4
 DEB_BUILD := build-essential pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev libsnappy-dev \
         liblz4-dev zlib1g-dev libcjson-dev libpcre2-dev libnghttp2-dev libmicrohttpd-dev \
-        libexpat1-dev libyaml-dev libxxhash-dev
+        libexpat1-dev libyaml-dev libxxhash-dev libs3-dev
 DEB_TEST := libcmocka-dev zstd xz-utils curl python3 radosgw ceph-mon ceph-osd \
         $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 

@@ -107,7 +107,9 @@ static int make_store(struct app *app, struct err *err)
         .forcepathstyle = app->cfg.storage.trace.s3.forcepathstyle,
         .part_bytes = app->cfg.storage.trace.s3.part_size,
     };
-    return objstore_s3_new(&opts, &env, &app->store, err);
+    return app->cfg.storage.trace.s3.signature_v2
+               ? objstore_libs3_new(&opts, &env, &app->store, err)
+               : objstore_s3_new(&opts, &env, &app->store, err);
 }
 
 /* Large buffers (segments, batches, columns) come and go with the load: mapped one by one they go

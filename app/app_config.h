@@ -84,7 +84,7 @@ struct app_config {
             struct {
                 struct slice bucket, endpoint, region, access_key, secret_key, session_token,
                     prefix;
-                bool insecure, forcepathstyle, tls_insecure_skip_verify;
+                bool insecure, forcepathstyle, tls_insecure_skip_verify, signature_v2;
                 uint64_t part_size;
             } s3;
             struct {

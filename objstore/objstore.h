@@ -68,6 +68,11 @@ int objstore_local_new(const struct objstore_local_opts *opts, const struct objs
                        struct objstore **out, struct err *err);
 int objstore_s3_new(const struct objstore_s3_opts *opts, const struct objstore_env *env,
                     struct objstore **out, struct err *err);
+/* Signed by version 2, for appliances that know no other: over libs3, which must be installed. It
+ * has no create-if-absent, checks no certificates (https needs tls_insecure_skip_verify), and wants
+ * access_key and secret_key. region, part_bytes and connections_max mean nothing to it. */
+int objstore_libs3_new(const struct objstore_s3_opts *opts, const struct objstore_env *env,
+                       struct objstore **out, struct err *err);
 int objstore_memory_new(const struct objstore_env *env, struct objstore **out, struct err *err);
 void objstore_free(struct objstore *s); /* NULL is fine; no call may be under way */
 

@@ -62,6 +62,10 @@ static_assert(LIMIT_S3_PART_BYTES >= LIMIT_S3_PART_BYTES_SMALLEST, "S3 takes the
 /* Error bodies are XML of a few hundred bytes; a proxy's HTML page may be longer and is cut. */
 #define LIMIT_S3_ERROR_BYTES ((size_t)64 << 10)
 
+/* Requests of libs3 side by side: it has no pool, each is a connection of its own. */
+#define LIMIT_LIBS3_PARALLEL 16u
+#define LIBS3_PAGE_KEYS 1000
+
 #define LIMIT_S3_HEADERS 16u
 #define LIMIT_S3_QUERY 8u
 

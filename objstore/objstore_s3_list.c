@@ -1,4 +1,5 @@
-/* Listing: ListObjectsV2 page by page.
+/* Listing page by page: the walk, shared by the two drivers that speak S3, and the pages of
+ * ListObjectsV2.
  *
  * The order is checked, not trusted: a page that does not go on from the last one would loop for
  * ever, or hide keys. A server that says "truncated" without a token is asked to start after the
@@ -7,25 +8,16 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "objstore/s3_list.h"
 #include "objstore/s3_request_priv.h"
 
 #define PAGE_ARENA_BYTES ((size_t)64 << 20)
 
-struct lister {
-    struct s3_store *store;
-    const struct objstore_list_query *query;
-    struct buf prefix;      /* with the store's */
-    struct buf start_after; /* with the store's; empty: from the first */
-    struct buf token;       /* empty: none */
-    struct buf last;        /* the last key or prefix of all pages, with the store's prefix */
-    unsigned empty_pages;
-    bool stopped; /* the caller has seen enough */
-};
-
-static int fetch_page(struct lister *l, struct buf *body, struct err *err)
+static int fetch_page(struct s3_lister *l, struct arena *a, struct s3_list_page *page,
+                      struct err *err)
 {
     struct s3_request r = {
-        .store = l->store,
+        .store = (struct s3_store *)l->store,
         .op = OBJSTORE_OP_LIST,
         .method = "GET",
         .deadline_ns = l->query->deadline_ns,
@@ -43,8 +35,8 @@ static int fetch_page(struct lister *l, struct buf *body, struct err *err)
             (struct s3_pair){SLICE("start-after"), buf_view(&l->start_after)};
     buf_init(&r.out, LIMIT_S3_XML_BYTES);
     int rc = s3_request_run(&r, err);
-    *body = r.out;
-    r.out = (struct buf){NULL, 0, 0, 0};
+    if (rc == 0)
+        rc = s3_xml_list(buf_view(&r.out), a, page, err);
     s3_request_clear(&r);
     return rc;
 }
@@ -62,10 +54,10 @@ static int set_buf(struct buf *b, struct slice s)
 }
 
 /* Objects whose names are no keys of ours ("dir/" markers for one) are passed over. */
-static void show(struct lister *l, const struct s3_list_entry *e)
+static void show(struct s3_lister *l, const struct s3_list_entry *e)
 {
     const struct objstore_list_query *q = l->query;
-    struct slice key = slice_from(e->key, strlen(l->store->prefix));
+    struct slice key = slice_from(e->key, l->store_prefix.len);
     struct slice name = e->is_prefix && key.len ? slice_of(key.ptr, key.len - 1) : key;
     if (!objstore_key_is_valid(name) || slice_cmp(key, q->start_after) <= 0)
         return;
@@ -73,7 +65,7 @@ static void show(struct lister *l, const struct s3_list_entry *e)
     l->stopped = q->fn(q->ctx, &item) != 0;
 }
 
-static int show_page(struct lister *l, struct s3_list_page *page, struct err *err)
+static int show_page(struct s3_lister *l, struct s3_list_page *page, struct err *err)
 {
     uint32_t count = page->entries.count;
     if (count == 0)
@@ -99,7 +91,7 @@ static int show_page(struct lister *l, struct s3_list_page *page, struct err *er
 }
 
 /* 1: there is a next page. */
-static int plan_next(struct lister *l, const struct s3_list_page *page, struct err *err)
+static int plan_next(struct s3_lister *l, const struct s3_list_page *page, struct err *err)
 {
     if (!page->truncated)
         return 0;
@@ -115,45 +107,60 @@ static int plan_next(struct lister *l, const struct s3_list_page *page, struct e
     return rc < 0 ? err_set(err, rc, "the continuation token is too long") : 1;
 }
 
-static int one_page(struct lister *l, struct err *err)
+static int one_page(struct s3_lister *l, struct err *err)
 {
-    struct buf body;
-    int rc = fetch_page(l, &body, err);
     struct arena *arena = arena_new(PAGE_ARENA_BYTES);
     struct s3_list_page page = {.truncated = false};
-    if (rc == 0 && !arena)
-        rc = err_set(err, ERR_NOMEM, "no memory for a page");
+    int rc = arena ? 0 : err_set(err, ERR_NOMEM, "no memory for a page");
     if (rc == 0)
-        rc = s3_xml_list(buf_view(&body), arena, &page, err);
+        rc = l->fetch(l, arena, &page, err);
     if (rc == 0)
         rc = show_page(l, &page, err);
     if (rc == 0)
         rc = l->stopped ? 0 : plan_next(l, &page, err);
     vec_free(&page.entries);
     arena_free(arena);
-    buf_clear(&body);
+    return rc;
+}
+
+/* A key as the server knows it; an empty one is the store's whole prefix. */
+static int full_key(const struct s3_lister *l, struct slice key, struct buf *out, struct err *err)
+{
+    int rc = buf_slice(out, l->store_prefix);
+    rc = rc < 0 ? rc : buf_slice(out, key);
+    if (rc < 0)
+        return err_set(err, rc, "no memory for a key");
+    if (out->len > LIMIT_KEY_BYTES)
+        return err_set(err, ERR_INVALID, "with the prefix the key has %zu bytes; at most %u",
+                       out->len, LIMIT_KEY_BYTES);
+    return 0;
+}
+
+int s3_list_walk(struct s3_lister *l, struct err *err)
+{
+    buf_init(&l->prefix, 2 * LIMIT_KEY_BYTES);
+    buf_init(&l->start_after, 4 * LIMIT_KEY_BYTES);
+    buf_init(&l->token, LIMIT_S3_XML_TEXT_BYTES);
+    buf_init(&l->last, LIMIT_S3_XML_TEXT_BYTES);
+    int rc = full_key(l, l->query->prefix, &l->prefix, err);
+    if (rc == 0 && l->query->start_after.len)
+        rc = full_key(l, l->query->start_after, &l->start_after, err);
+    if (rc == 0) {
+        do {
+            rc = one_page(l, err);
+        } while (rc > 0);
+    }
+    buf_clear(&l->prefix);
+    buf_clear(&l->start_after);
+    buf_clear(&l->token);
+    buf_clear(&l->last);
     return rc;
 }
 
 int s3_list(struct objstore *store, const struct objstore_list_query *query, struct err *err)
 {
     struct s3_store *s = (struct s3_store *)store;
-    struct lister l = {.store = s, .query = query};
-    buf_init(&l.prefix, 2 * LIMIT_KEY_BYTES);
-    buf_init(&l.start_after, 4 * LIMIT_KEY_BYTES);
-    buf_init(&l.token, LIMIT_S3_XML_TEXT_BYTES);
-    buf_init(&l.last, LIMIT_S3_XML_TEXT_BYTES);
-    int rc = s3_full_key(s, query->prefix, &l.prefix, err);
-    if (rc == 0 && query->start_after.len)
-        rc = s3_full_key(s, query->start_after, &l.start_after, err);
-    if (rc == 0) {
-        do {
-            rc = one_page(&l, err);
-        } while (rc > 0);
-    }
-    buf_clear(&l.prefix);
-    buf_clear(&l.start_after);
-    buf_clear(&l.token);
-    buf_clear(&l.last);
-    return rc;
+    struct s3_lister l = {
+        .fetch = fetch_page, .store = store, .store_prefix = slice_cstr(s->prefix), .query = query};
+    return s3_list_walk(&l, err);
 }
