@@ -130,7 +130,7 @@ int objstore_upload_write(struct objstore_upload *u, struct slice bytes, struct 
 int objstore_upload_finish(struct objstore_upload *u, struct err *err);
 void objstore_upload_abort(struct objstore_upload *u); /* NULL is fine */
 
-/* Removing what is not there is success. On local a crash of the machine may bring it back. */
+/* Removing what is not there is success. Durable, as a put is. */
 int objstore_delete(struct objstore *s, struct slice key, uint64_t deadline_mono_ns,
                     struct err *err);
 

@@ -478,7 +478,9 @@ static int local_remove(struct objstore *store, struct slice key, uint64_t deadl
         rc = local_open_dir(s, &p, dir_bytes(&p), false, &dir_fd, err);
     if (rc < 0)
         return rc == ERR_NOTFOUND ? 0 : rc;
-    if (unlinkat(dir_fd, last_name(&p), 0) < 0 && errno != ENOENT && errno != EISDIR)
+    if (unlinkat(dir_fd, last_name(&p), 0) == 0)
+        rc = fsync(dir_fd) < 0 ? local_error(errno, "syncing a directory", err) : 0;
+    else if (errno != ENOENT && errno != EISDIR)
         rc = local_error(errno, "removing", err);
     close(dir_fd);
     if (rc == 0)
