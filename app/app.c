@@ -89,7 +89,8 @@ static void make_log(struct app *app)
 
 static int make_store(struct app *app, struct err *err)
 {
-    const struct objstore_env env = {app->log, app->metrics, app->clock};
+    const struct objstore_env env = {
+        .log = app->log, .metrics = app->metrics, .clock = app->clock};
     if (slice_eq(app->cfg.storage.trace.backend, SLICE("local"))) {
         const struct objstore_local_opts opts = {.path = app->cfg.storage.trace.local.path};
         return objstore_local_new(&opts, &env, &app->store, err);
