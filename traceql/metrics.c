@@ -246,6 +246,7 @@ int metrics_series_of(struct traceql_metrics *m, const struct traceql_value *lab
     if (!s)
         return metrics_full(m, err);
     s->hash = hash;
+    s->index = m->series_count;
     for (uint32_t k = 0; k < METRICS_LABELS; k++) {
         s->labels[k] = labels[k];
         if (labels[k].type == TRACEQL_STRING &&

@@ -4,6 +4,7 @@
  *   traceql_metrics_fields   what to read beside the query's own fields
  *   traceql_metrics_observe  one batch: its spans go into series, interval by interval
  *   traceql_metrics_merge    another job's series are added; in any order the result is the same
+ *   traceql_metrics_encode   … after it came from another process (traceql_metrics_decode)
  *   traceql_metrics_finish   numbers, labels, `topk` and comparisons
  *
  * Counts, bucket counts and sums of integers are exact until the last step, so that neither the
@@ -48,6 +49,14 @@ ERR_MUST_CHECK int traceql_metrics_observe(struct traceql_metrics *m,
 /* Both of one query and grid. `from` is left as it was and no longer needed. */
 ERR_MUST_CHECK int traceql_metrics_merge(struct traceql_metrics *into,
                                          const struct traceql_metrics *from, struct err *err);
+
+/* ---- on a wire ----
+ * The accumulators exactly, in protobuf: what is decoded into fresh metrics of the same query, grid
+ * and number of exemplars is what was encoded. Strings are copied. ERR_CORRUPT, ERR_LIMIT. */
+ERR_MUST_CHECK int traceql_metrics_encode(const struct traceql_metrics *m, struct buf *out,
+                                          struct err *err);
+ERR_MUST_CHECK int traceql_metrics_decode(struct traceql_metrics *fresh, struct slice bytes,
+                                          struct err *err);
 
 /* ---- compare() ----
  * It groups by every attribute there is, so its fields differ from batch to batch: the caller

@@ -29,6 +29,7 @@ struct metrics_sum {
 
 struct metrics_series {
     uint64_t hash;
+    uint32_t index; /* in the metrics' series */
     struct traceql_value labels[METRICS_LABELS];
     union {
         uint64_t *counts;         /* rate, count; compare */

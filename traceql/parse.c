@@ -669,6 +669,11 @@ int traceql_parse(struct slice text, struct arena *a, struct traceql_query **out
     return rc;
 }
 
+struct slice traceql_query_text(const struct traceql_query *q)
+{
+    return q->text;
+}
+
 bool traceql_query_is_metrics(const struct traceql_query *q)
 {
     return q->metrics != NULL;

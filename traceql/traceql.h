@@ -100,6 +100,8 @@ struct traceql_query;
 ERR_MUST_CHECK int traceql_parse(struct slice text, struct arena *a, struct traceql_query **out,
                                  struct err *err);
 
+/* The text it was parsed from. */
+struct slice traceql_query_text(const struct traceql_query *q);
 /* Canonical text, as Tempo prints it; does not always parse. */
 int traceql_query_print(const struct traceql_query *q, struct buf *out);
 /* Text that parses to the same query. */

@@ -584,7 +584,37 @@ static uint64_t exemplars_sum(const struct asked *a)
     return h;
 }
 
-static void jobs_may_be_merged_in_any_order(void **state)
+/* The same from another process: encoded, decoded, and encoded again to the same bytes. */
+static struct traceql_metrics *over_the_wire(struct asked *a, const struct traceql_metrics *job,
+                                             const struct traceql_metrics_grid *grid)
+{
+    struct err err = {0};
+    struct traceql_metrics *out;
+    struct buf there, back;
+    buf_init(&there, 1 << 24);
+    buf_init(&back, 1 << 24);
+    must(traceql_metrics_encode(job, &there, &err), &err, "encode");
+    must(traceql_metrics_new(a->query, grid, 10, a->arena, &out, &err), &err, "new");
+    must(traceql_metrics_decode(out, buf_view(&there), &err), &err, "decode");
+    must(traceql_metrics_encode(out, &back, &err), &err, "encode again");
+    assert_true(slice_eq(buf_view(&there), buf_view(&back)));
+    /* Broken bytes are refused, or are other series; they never do harm. */
+    for (size_t i = 0; i < there.len; i += 1 + there.len / 40) {
+        struct traceql_metrics *other;
+        there.ptr[i] ^= (uint8_t)(1 + i % 255);
+        must(traceql_metrics_new(a->query, grid, 10, a->arena, &other, &err), &err, "new");
+        int rc = traceql_metrics_decode(other, buf_view(&there), &err);
+        assert_true(rc == 0 || rc == ERR_CORRUPT);
+        rc = traceql_metrics_decode(other, slice_of(there.ptr, i), &err);
+        assert_true(rc == 0 || rc == ERR_CORRUPT);
+        there.ptr[i] ^= (uint8_t)(1 + i % 255);
+    }
+    buf_clear(&there);
+    buf_clear(&back);
+    return out;
+}
+
+static void jobs_may_be_merged_in_any_order_and_come_from_another_process(void **state)
 {
     (void)state;
     static const char *const queries[] = {
@@ -611,6 +641,8 @@ static void jobs_may_be_merged_in_any_order(void **state)
             struct asked a = whole;
             for (uint32_t k = 0; k < 4; k++)
                 parts[k] = observe(&a, &m->m, m->starts, &grid, k * 15, k * 15 + 15, query);
+            for (uint32_t k = 0; k < 4 && order > 1; k++)
+                parts[k] = over_the_wire(&a, parts[k], &grid);
             must(traceql_metrics_new(a.query, &grid, 10, a.arena, &a.metrics, &err), &err, query);
             for (uint32_t k = 0; k < 4; k++)
                 must(traceql_metrics_merge(a.metrics, parts[order & 1 ? 3 - k : k ^ order], &err),
@@ -645,7 +677,7 @@ int main(void)
         cmocka_unit_test(a_full_arena_is_an_error),
         cmocka_unit_test(compare_counts_both_sides_by_attribute),
         cmocka_unit_test(random_questions_get_the_answers_of_the_slow_evaluator),
-        cmocka_unit_test(jobs_may_be_merged_in_any_order),
+        cmocka_unit_test(jobs_may_be_merged_in_any_order_and_come_from_another_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
