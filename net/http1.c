@@ -7,6 +7,7 @@
 #include "net/net_server_priv.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,8 +27,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
     struct net_server *s = cls;
     struct net_conn *conn = conn_of(mhd);
-    struct net_exchange *ex =
-        net_exchange_new(s->core, NET_HTTP1, conn->peer, LIMIT_HTTP1_POOL_BYTES);
+    struct net_exchange *ex = net_exchange_new(s->core, false, conn->peer, LIMIT_HTTP1_POOL_BYTES);
     if (!ex)
         return NULL; /* on_access closes the connection */
     ex->loop.wire = conn;
@@ -45,7 +45,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *mhd)
         target = slice_from(target, 7);
         target = slice_from(target, slice_find(target, '/'));
     }
-    if (buf_slice(&ex->head, target) < 0)
+    if (buf_slice(&ex->head.text, target) < 0)
         return ex; /* without a path: refused by take_head */
     return ex;
 }
@@ -55,21 +55,21 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
 {
     (void)kind;
     struct net_exchange *ex = cls;
-    int rc = net_exchange_header(ex, slice_of(name, name_len), slice_of(value, value_len));
+    int rc = net_head_add(&ex->head, slice_of(name, name_len), slice_of(value, value_len));
     return rc < 0 ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result take_head(struct net_conn *conn, struct net_exchange *ex, const char *method)
 {
-    size_t target_len = ex->head.len;
+    size_t target_len = ex->head.text.len;
     size_t method_len = strlen(method);
-    if (target_len == 0 || buf_append(&ex->head, method, method_len) < 0)
+    if (target_len == 0 || buf_append(&ex->head.text, method, method_len) < 0)
         return MHD_NO;
     int want = MHD_get_connection_values_n(conn->h1.mhd, MHD_HEADER_KIND, NULL, NULL);
     int got = MHD_get_connection_values_n(conn->h1.mhd, MHD_HEADER_KIND, on_header, ex);
-    if (got != want || ex->entries.count != (uint32_t)want || net_exchange_head_done(ex) < 0)
+    if (got != want || ex->head.entries.count != (uint32_t)want || net_exchange_head_done(ex) < 0)
         return MHD_NO;
-    struct slice target = slice_of(ex->head.ptr, target_len);
+    struct slice target = slice_of(ex->head.text.ptr, target_len);
     size_t mark = slice_find(target, '?');
     ex->req.path = slice_of(target.ptr, mark);
     ex->req.query = slice_from(target, mark + 1);
@@ -79,12 +79,6 @@ static enum MHD_Result take_head(struct net_conn *conn, struct net_exchange *ex,
     buf_init(&ex->body, max > SIZE_MAX ? SIZE_MAX : (size_t)max);
     conn->h1.head_done = true;
     return MHD_YES;
-}
-
-static void body_too_large(struct net_exchange *ex)
-{
-    ex->req.body_rc = err_set(&ex->req.body_err, ERR_LIMIT, "http: request body too large");
-    buf_clear(&ex->body);
 }
 
 /* A body announced as too large need not be sent: if the client waits for leave, or if there is
@@ -104,7 +98,7 @@ static enum MHD_Result take_body(struct net_conn *conn, struct net_exchange *ex,
     if (ex->req.body_rc == 0) {
         int rc = buf_slice(&ex->body, data);
         if (rc == ERR_LIMIT)
-            body_too_large(ex);
+            net_exchange_too_large(ex);
         net_exchange_charge(ex);
         return rc == 0 || rc == ERR_LIMIT ? MHD_YES : MHD_NO;
     }
@@ -137,6 +131,7 @@ static enum MHD_Result hand(struct net_conn *conn, struct net_exchange *ex)
         return send_answer(conn, ex);
     }
     conn->h1.suspended = true;
+    net_server_due(conn->server, conn->server->loop.now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS);
     MHD_suspend_connection(conn->h1.mhd);
     return MHD_YES;
 }
@@ -170,7 +165,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *mhd, const ch
             return MHD_NO;
         if (!refuse_early(conn, ex))
             return MHD_YES;
-        body_too_large(ex);
+        net_exchange_too_large(ex);
         return hand(conn, ex);
     }
     if (*data_len) {
@@ -193,7 +188,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **req_ctx,
     conn->h1.state = HTTP1_IDLE;
     net_conn_deadline(conn, net_deadline_ms(s, conn->listener->opts.idle_timeout_ms));
     if (ex) {
-        ex->loop.wire = NULL;
+        net_exchange_unwire(ex);
         net_exchange_release(ex);
     }
     if (how == MHD_REQUEST_TERMINATED_COMPLETED_OK && s->loop.draining)
@@ -217,7 +212,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
     }
     struct net_conn *conn = *socket_ctx;
     if (conn->h1.ex) { /* its request was refused before it was one: on_completed does not come */
-        conn->h1.ex->loop.wire = NULL;
+        net_exchange_unwire(conn->h1.ex);
         net_exchange_release(conn->h1.ex);
     }
     net_conn_free(conn);
@@ -247,17 +242,30 @@ void http1_cut(struct net_conn *conn)
     shutdown(conn->fd, SHUT_RDWR);
 }
 
+/* Whether the client has closed, or will send no more. */
+static bool has_ended(const struct net_conn *conn)
+{
+    char byte;
+    ssize_t n = recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 uint64_t http1_sweep(struct net_conn *conn, uint64_t now_ns)
 {
     bool half = conn->h1.state == HTTP1_HEAD || conn->h1.state == HTTP1_BODY;
-    char byte;
-    if ((conn->deadline_ns && conn->deadline_ns <= now_ns) ||
-        (half && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)) {
+    bool handled = conn->h1.state == HTTP1_HANDLER && !conn->h1.ex->gone;
+    bool ended = (half || handled) && has_ended(conn);
+    if ((conn->deadline_ns && conn->deadline_ns <= now_ns) || (half && ended)) {
         http1_cut(conn);
         return 0;
     }
+    /* As Go's server has it: who sends no more does not wait for the answer either. It is sent all
+     * the same. */
+    if (handled && ended)
+        conn->h1.ex->gone = true;
     uint64_t look_ns = now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS;
-    return half && (!conn->deadline_ns || look_ns < conn->deadline_ns) ? look_ns
+    bool look = half || (handled && !ended);
+    return look && (!conn->deadline_ns || look_ns < conn->deadline_ns) ? look_ns
                                                                        : conn->deadline_ns;
 }
 

@@ -1,8 +1,8 @@
-/* gRPC over HTTP/2 on nghttp2: sessions, streams, and the sending of answers.
+/* HTTP/2 on nghttp2: sessions, streams, and the sending of answers.
  *
  * nghttp2 does the protocol and no I/O; here it is joined to sockets. A connection reads only while
  * nothing waits to be sent, so a client that does not read cannot make us hoard. What a stream
- * means to gRPC is in http2_stream.c. Everything runs on the loop's thread. */
+ * means to gRPC or HTTP is in http2_stream.c. Everything runs on the loop's thread. */
 #include "net/http2_priv.h"
 
 #include <errno.h>
@@ -192,7 +192,7 @@ void http2_event(struct net_conn *conn, uint32_t events)
         receive(conn);
 }
 
-void http2_answered(struct net_exchange *ex)
+void http2_news(struct net_exchange *ex)
 {
     struct h2_stream *st = ex->loop.wire;
     struct net_conn *conn = st->conn;

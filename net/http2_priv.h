@@ -16,13 +16,15 @@ struct h2_stream {
     struct grpc_unary unary;
     struct slice encoding; /* grpc-encoding; empty: none */
     bool head_done;
-    bool over;          /* what still arrives is thrown away */
-    bool request_ended; /* END_STREAM came */
-    size_t sent;        /* of prefix and message */
+    bool over;                   /* what still arrives is thrown away */
+    bool request_ended;          /* END_STREAM came */
+    bool answering;              /* the head of the answer is submitted */
+    struct net_message *message; /* being sent, or NULL */
+    size_t sent;                 /* of its prefix and bytes */
 };
 
 void h2_stream_callbacks(nghttp2_session_callbacks *cb);
-/* Submits the answer that the exchange holds. */
+/* Sends what the exchange has to say: messages, or the answer. */
 void h2_stream_answer(struct h2_stream *st);
 /* Takes the stream off its connection; the exchange loses its wire. */
 void h2_stream_free(struct h2_stream *st);

@@ -1,5 +1,7 @@
-/* A stream is one unary gRPC call: its head is checked, its message collected and handed over, its
- * answer sent as headers, one message and trailers. */
+/* A stream is one gRPC call, or one plain HTTP request where the listener takes those: its head is
+ * checked, its message or body collected and handed over, what comes back sent as headers, messages
+ * (or the body) and trailers. Messages are sent as they come; between them the stream is deferred.
+ */
 #include "net/http2_priv.h"
 
 #include <stdio.h>
@@ -8,14 +10,16 @@
 #include "net/net_limits.h"
 
 #define GRPC_ACCEPT_ENCODING "identity,gzip,snappy,zstd"
+/* Headers of an HTTP answer, ours and the handler's. Hit: further ones are left out. */
+#define ANSWER_HEADERS_MAX 32
 
-static nghttp2_nv nv(const char *name, struct slice value)
+static nghttp2_nv nv(struct slice name, struct slice value)
 {
     /* nghttp2 copies both before it returns. */
     return (nghttp2_nv){
-        .name = (uint8_t *)(uintptr_t)name,
+        .name = (uint8_t *)(uintptr_t)name.ptr,
         .value = (uint8_t *)(uintptr_t)value.ptr,
-        .namelen = strlen(name),
+        .namelen = name.len,
         .valuelen = value.len,
     };
 }
@@ -27,7 +31,7 @@ static struct h2_stream *stream_new(struct net_conn *conn, int32_t id)
     struct h2_stream *st = calloc(1, sizeof *st);
     if (!st)
         return NULL;
-    st->ex = net_exchange_new(conn->server->core, NET_GRPC, conn->peer, LIMIT_HTTP2_HEADER_BYTES);
+    st->ex = net_exchange_new(conn->server->core, true, conn->peer, LIMIT_HTTP2_HEADER_BYTES);
     if (!st->ex) {
         free(st);
         return NULL;
@@ -52,7 +56,8 @@ void h2_stream_free(struct h2_stream *st)
         conn->h2.streams = st->next;
     if (st->next)
         st->next->prev = st->prev;
-    st->ex->loop.wire = NULL;
+    net_message_free(st->message);
+    net_exchange_unwire(st->ex);
     net_exchange_release(st->ex);
     free(st);
     if (!conn->h2.streams)
@@ -71,17 +76,18 @@ static void submit(struct h2_stream *st, const nghttp2_nv *nva, size_t count,
                    const nghttp2_data_provider *body)
 {
     nghttp2_session *session = st->conn->h2.session;
-    stream_deadline(
-        st, net_write_deadline_ns(st->conn->server->loop.now_ns, st->ex->answer.message.len));
+    st->answering = true;
+    if (!st->deadline_ns)
+        stream_deadline(st, net_write_deadline_ns(st->conn->server->loop.now_ns, 0));
     if (nghttp2_submit_response(session, st->id, nva, count, body) != 0)
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
 }
 
-/* A request that is no gRPC call is answered in HTTP's terms, without a handler. */
+/* A request that no handler should see, in HTTP's terms. */
 static void refuse_http(struct h2_stream *st, const char *status)
 {
     st->over = true;
-    const nghttp2_nv nva[] = {nv(":status", slice_cstr(status))};
+    const nghttp2_nv nva[] = {nv(SLICE(":status"), slice_cstr(status))};
     submit(st, nva, 1, NULL);
 }
 
@@ -90,72 +96,124 @@ static size_t status_nv(const struct net_answer *a, char number[12], nghttp2_nv 
 {
     size_t count = 0;
     snprintf(number, 12, "%d", a->grpc_status);
-    nva[count++] = nv("grpc-status", slice_cstr(number));
+    nva[count++] = nv(SLICE("grpc-status"), slice_cstr(number));
     if (a->text.len)
-        nva[count++] = nv("grpc-message", buf_view(&a->text));
+        nva[count++] = nv(SLICE("grpc-message"), buf_view(&a->text));
     if (a->details.len)
-        nva[count++] = nv("grpc-status-details-bin", buf_view(&a->details));
+        nva[count++] = nv(SLICE("grpc-status-details-bin"), buf_view(&a->details));
     return count;
 }
 
-static void copy_part(struct slice from, size_t *at, uint8_t **to, size_t *room)
+/* Takes up the next message that waits, with time for it to leave. */
+static void next_message(struct h2_stream *st)
 {
-    if (*at >= from.len) {
-        *at -= from.len;
-        return;
+    if (st->message) {
+        st->ex->waiting -= st->message->bytes.len;
+        net_message_free(st->message);
     }
-    size_t n = from.len - *at < *room ? from.len - *at : *room;
-    memcpy(*to, from.ptr + *at, n);
-    *to += n;
-    *room -= n;
-    *at = 0;
+    st->message = net_exchange_pop(st->ex);
+    st->sent = 0;
+    stream_deadline(st, st->message ? net_write_deadline_ns(st->conn->server->loop.now_ns,
+                                                            st->message->bytes.len)
+                                    : 0);
 }
 
-/* nghttp2 asks for as much of the message as flow control lets through now. */
+static size_t copy_part(struct slice from, size_t at, uint8_t *to, size_t room)
+{
+    struct slice rest = slice_from(from, at);
+    size_t n = rest.len < room ? rest.len : room;
+    if (n)
+        memcpy(to, rest.ptr, n);
+    return n;
+}
+
+/* Bytes of the message, as many as there is room for. */
+static size_t copy_message(struct h2_stream *st, uint8_t *to, size_t room)
+{
+    const struct net_message *m = st->message;
+    size_t prefix = copy_part(slice_of(m->prefix, m->prefix_len), st->sent, to, room);
+    st->sent += prefix;
+    if (st->sent < m->prefix_len)
+        return prefix;
+    size_t body =
+        copy_part(buf_view(&m->bytes), st->sent - m->prefix_len, to + prefix, room - prefix);
+    st->sent += body;
+    return prefix + body;
+}
+
+/* nghttp2 asks for as much as flow control lets through now. */
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t room,
                        uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     (void)user;
     struct h2_stream *st = source->ptr;
-    const struct net_answer *a = &st->ex->answer;
-    uint8_t prefix[GRPC_PREFIX_BYTES];
-    grpc_prefix(a->gzip, (uint32_t)a->message.len, prefix);
-    size_t at = st->sent;
-    size_t left = room;
-    copy_part(slice_of(prefix, sizeof prefix), &at, &to, &left);
-    if (left && a->message.len)
-        copy_part(buf_view(&a->message), &at, &to, &left);
-    size_t n = room - left;
-    st->sent += n;
-    if (st->sent == sizeof prefix + a->message.len) {
+    size_t n = 0;
+    while (st->message && n < room) {
+        n += copy_message(st, to + n, room - n);
+        if (st->sent == st->message->prefix_len + st->message->bytes.len)
+            next_message(st);
+    }
+    if (st->message)
+        return (ssize_t)n;
+    if (!st->ex->answer.given)
+        return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED; /* until there is more */
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (st->ex->req.proto == NET_GRPC) {
         char number[12];
         nghttp2_nv nva[3];
-        size_t count = status_nv(a, number, nva);
-        *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        size_t count = status_nv(&st->ex->answer, number, nva);
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         if (nghttp2_submit_trailer(session, id, nva, count) != 0)
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     return (ssize_t)n;
 }
 
-void h2_stream_answer(struct h2_stream *st)
+static void head_grpc(struct h2_stream *st, const nghttp2_data_provider *body)
 {
-    const struct net_answer *a = &st->ex->answer;
     char number[12];
     nghttp2_nv nva[8];
     size_t count = 0;
-    nva[count++] = nv(":status", SLICE("200"));
-    nva[count++] = nv("content-type", SLICE("application/grpc"));
-    nva[count++] = nv("grpc-accept-encoding", SLICE(GRPC_ACCEPT_ENCODING));
-    if (!a->has_message) {
-        count += status_nv(a, number, nva + count);
-        submit(st, nva, count, NULL);
+    nva[count++] = nv(SLICE(":status"), SLICE("200"));
+    nva[count++] = nv(SLICE("content-type"), SLICE("application/grpc"));
+    nva[count++] = nv(SLICE("grpc-accept-encoding"), SLICE(GRPC_ACCEPT_ENCODING));
+    if (body && slice_eq(st->encoding, SLICE("gzip")))
+        nva[count++] = nv(SLICE("grpc-encoding"), SLICE("gzip"));
+    if (!body) /* trailers only */
+        count += status_nv(&st->ex->answer, number, nva + count);
+    submit(st, nva, count, body);
+}
+
+static void head_http(struct h2_stream *st, const nghttp2_data_provider *body)
+{
+    const struct net_answer *a = &st->ex->answer;
+    char number[12];
+    nghttp2_nv nva[ANSWER_HEADERS_MAX];
+    size_t count = 0;
+    snprintf(number, sizeof number, "%d", a->http_status);
+    nva[count++] = nv(SLICE(":status"), slice_cstr(number));
+    for (uint32_t i = 0; i < a->head.entries.count && count < ANSWER_HEADERS_MAX; i++) {
+        struct net_header h = net_head_at(&a->head, i);
+        nva[count++] = nv(h.name, h.value);
+    }
+    submit(st, nva, count, body);
+}
+
+void h2_stream_answer(struct h2_stream *st)
+{
+    if (!st->message)
+        next_message(st);
+    if (st->answering) {
+        /* Refused when nothing was deferred: then it has been read already. */
+        nghttp2_session_resume_data(st->conn->h2.session, st->id);
         return;
     }
-    if (a->gzip)
-        nva[count++] = nv("grpc-encoding", SLICE("gzip"));
-    nghttp2_data_provider body = {.source.ptr = st, .read_callback = on_read};
-    submit(st, nva, count, &body);
+    const nghttp2_data_provider provider = {.source.ptr = st, .read_callback = on_read};
+    const nghttp2_data_provider *body = st->message ? &provider : NULL;
+    if (st->ex->req.proto == NET_GRPC)
+        head_grpc(st, body);
+    else
+        head_http(st, body);
 }
 
 /* ---- the request ---- */
@@ -178,6 +236,7 @@ static void refuse_grpc(struct h2_stream *st, int status, struct slice text)
 {
     struct net_answer *a = &st->ex->answer;
     st->over = true;
+    a->given = true;
     a->grpc_status = status;
     buf_init(&a->text, 3 * text.len);
     if (grpc_message_encode(text, &a->text) < 0)
@@ -223,6 +282,23 @@ static void take_timeout(struct h2_stream *st)
         req->deadline_mono_ns = 0;
 }
 
+static void call_begin(struct h2_stream *st)
+{
+    struct net_exchange *ex = st->ex;
+    if (!slice_eq(ex->req.method, SLICE("POST"))) {
+        refuse_http(st, "405");
+        return;
+    }
+    ex->req.proto = NET_GRPC;
+    take_timeout(st);
+    if (st->over)
+        return;
+    st->encoding = net_request_header(&ex->req, "grpc-encoding");
+    int rc = grpc_encoding_check(st->encoding, &ex->req.body_err);
+    if (rc < 0)
+        hand_error(st, rc);
+}
+
 static void head_done(struct h2_stream *st)
 {
     struct net_exchange *ex = st->ex;
@@ -240,24 +316,26 @@ static void head_done(struct h2_stream *st)
         return;
     }
     request_line(&ex->req);
-    if (!is_grpc(net_request_header(&ex->req, "content-type"))) {
+    buf_init(&ex->body,
+             opts->body_bytes_max > UINT32_MAX ? UINT32_MAX : (size_t)opts->body_bytes_max);
+    if (is_grpc(net_request_header(&ex->req, "content-type")))
+        call_begin(st);
+    else if (!(opts->protocols & NET_LISTEN_HTTP1))
         refuse_http(st, "415");
-        return;
-    }
-    if (!slice_eq(ex->req.method, SLICE("POST"))) {
-        refuse_http(st, "405");
-        return;
-    }
-    take_timeout(st);
-    if (st->over)
-        return;
-    st->encoding = net_request_header(&ex->req, "grpc-encoding");
-    int rc = grpc_encoding_check(st->encoding, &ex->req.body_err);
-    if (rc < 0)
-        hand_error(st, rc);
-    else
-        buf_init(&ex->body,
-                 opts->body_bytes_max > UINT32_MAX ? UINT32_MAX : (size_t)opts->body_bytes_max);
+}
+
+static int take_data(struct h2_stream *st, struct slice data)
+{
+    struct net_exchange *ex = st->ex;
+    if (ex->req.proto == NET_GRPC)
+        return grpc_unary_feed(&st->unary, data, st->conn->listener->opts.body_bytes_max, &ex->body,
+                               &ex->req.body_err);
+    int rc = buf_slice(&ex->body, data);
+    if (rc == ERR_LIMIT)
+        net_exchange_too_large(ex);
+    else if (rc < 0)
+        err_set(&ex->req.body_err, rc, "http: no memory for a body of %zu bytes", ex->body.len);
+    return rc;
 }
 
 static void request_end(struct h2_stream *st)
@@ -266,7 +344,9 @@ static void request_end(struct h2_stream *st)
     st->request_ended = true;
     if (st->over)
         return;
-    int rc = grpc_unary_end(&st->unary, st->encoding, st->conn->listener->opts.message_bytes_max,
+    int rc = 0;
+    if (ex->req.proto == NET_GRPC)
+        rc = grpc_unary_end(&st->unary, st->encoding, st->conn->listener->opts.message_bytes_max,
                             &ex->body, &ex->req.body_err);
     if (rc < 0)
         hand_error(st, rc);
@@ -301,14 +381,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     (void)user;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-        return 0; /* trailers of the client mean nothing to gRPC */
+        return 0; /* trailers of the client mean nothing to us */
     struct h2_stream *st = stream_of(session, frame->hd.stream_id);
     if (!st || st->header_bytes > LIMIT_HTTP2_HEADER_BYTES)
         return 0;
     st->header_bytes += name_len + value_len + LIMIT_HTTP2_HEADER_OVERHEAD;
     if (st->header_bytes > LIMIT_HTTP2_HEADER_BYTES)
         return 0;
-    int rc = net_exchange_header(st->ex, slice_of(name, name_len), slice_of(value, value_len));
+    int rc = net_head_add(&st->ex->head, slice_of(name, name_len), slice_of(value, value_len));
     return rc < 0 ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
 }
 
@@ -320,9 +400,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     struct h2_stream *st = stream_of(session, id);
     if (!st || !st->head_done || st->over)
         return 0;
-    int rc =
-        grpc_unary_feed(&st->unary, slice_of(data, len), st->conn->listener->opts.body_bytes_max,
-                        &st->ex->body, &st->ex->req.body_err);
+    int rc = take_data(st, slice_of(data, len));
     if (rc == 0)
         rc = net_exchange_charge(st->ex);
     if (rc < 0)
@@ -356,7 +434,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     (void)user;
-    if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
+        !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     struct h2_stream *st = stream_of(session, frame->hd.stream_id);
     if (st && !st->request_ended)

@@ -63,9 +63,101 @@ void net_core_wake(struct net_core *core)
     (void)n;
 }
 
+struct net_exchange *net_core_inbox(struct net_core *core)
+{
+    pthread_mutex_lock(&core->mu);
+    struct net_exchange *first = core->shared.inbox;
+    core->shared.inbox = core->shared.inbox_last = NULL;
+    /* From here on each may come into the inbox again. */
+    for (struct net_exchange *ex = first; ex; ex = ex->loop.inbox_next) {
+        ex->loop.inbox_next = ex->shared.inbox_next;
+        ex->loop.replied = ex->shared.replied;
+        ex->shared.inbox_next = NULL;
+        ex->shared.in_inbox = false;
+    }
+    pthread_mutex_unlock(&core->mu);
+    return first;
+}
+
+/* ---- heads ---- */
+
+int net_head_add(struct net_head *head, struct slice name, struct slice value)
+{
+    struct net_head_entry entry = {
+        .at = (uint32_t)head->text.len,
+        .name_len = (uint32_t)name.len,
+        .value_len = (uint32_t)value.len,
+    };
+    int rc = buf_slice(&head->text, name);
+    if (rc == 0)
+        rc = buf_slice(&head->text, value);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t *c = head->text.ptr + entry.at + i;
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (uint8_t)(*c + ('a' - 'A'));
+    }
+    return vec_push(&head->entries, entry) ? 0 : ERR_NOMEM;
+}
+
+struct net_header net_head_at(const struct net_head *head, uint32_t i)
+{
+    const struct net_head_entry *e = &head->entries.at[i];
+    const uint8_t *name = head->text.ptr + e->at;
+    return (struct net_header){slice_of(name, e->name_len),
+                               slice_of(name + e->name_len, e->value_len)};
+}
+
+static void head_clear(struct net_head *head)
+{
+    buf_clear(&head->text);
+    vec_free(&head->entries);
+}
+
+/* ---- messages ---- */
+
+struct net_message *net_message_new(struct buf *bytes)
+{
+    struct net_message *m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->bytes = *bytes;
+    buf_init(bytes, bytes->max);
+    return m;
+}
+
+void net_message_free(struct net_message *m)
+{
+    if (!m)
+        return;
+    buf_clear(&m->bytes);
+    free(m);
+}
+
+static void push_locked(struct net_exchange *ex, struct net_message *m)
+{
+    if (ex->shared.messages)
+        ex->shared.messages_last->next = m;
+    else
+        ex->shared.messages = m;
+    ex->shared.messages_last = m;
+    ex->waiting += m->bytes.len;
+}
+
+struct net_message *net_exchange_pop(struct net_exchange *ex)
+{
+    pthread_mutex_lock(&ex->core->mu);
+    struct net_message *m = ex->shared.messages;
+    if (m)
+        ex->shared.messages = m->next;
+    pthread_mutex_unlock(&ex->core->mu);
+    return m;
+}
+
 /* ---- exchange ---- */
 
-struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto proto, const char *peer,
+struct net_exchange *net_exchange_new(struct net_core *core, bool over_http2, const char *peer,
                                       size_t head_max)
 {
     struct net_exchange *ex = calloc(1, sizeof *ex);
@@ -74,11 +166,12 @@ struct net_exchange *net_exchange_new(struct net_core *core, enum net_proto prot
     ex->core = core;
     core->holders++;
     ex->holders = 1;
-    buf_init(&ex->head, head_max);
+    ex->over_http2 = over_http2;
+    buf_init(&ex->head.text, head_max);
     size_t len = strlen(peer);
     assert(len < sizeof ex->peer);
     memcpy(ex->peer, peer, len + 1);
-    ex->req.proto = proto;
+    ex->req.proto = NET_HTTP;
     ex->req.peer = slice_of(ex->peer, len);
     return ex;
 }
@@ -88,12 +181,15 @@ static void exchange_free(struct net_exchange *ex)
     struct net_core *core = ex->core;
     if (ex->answer.http)
         MHD_destroy_response(ex->answer.http);
-    buf_clear(&ex->answer.message);
+    for (struct net_message *m = ex->shared.messages, *next; m; m = next) {
+        next = m->next;
+        net_message_free(m);
+    }
     buf_clear(&ex->answer.text);
     buf_clear(&ex->answer.details);
-    buf_clear(&ex->head);
+    head_clear(&ex->answer.head);
+    head_clear(&ex->head);
     buf_clear(&ex->body);
-    vec_free(&ex->entries);
     free(ex->headers);
     core->body_bytes -= ex->loop.charged;
     if (ex->loop.counted)
@@ -108,42 +204,19 @@ void net_exchange_release(struct net_exchange *ex)
         exchange_free(ex);
 }
 
-int net_exchange_header(struct net_exchange *ex, struct slice name, struct slice value)
-{
-    struct net_head_entry entry = {
-        .at = (uint32_t)ex->head.len,
-        .name_len = (uint32_t)name.len,
-        .value_len = (uint32_t)value.len,
-    };
-    int rc = buf_slice(&ex->head, name);
-    if (rc == 0)
-        rc = buf_slice(&ex->head, value);
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < name.len; i++) {
-        uint8_t *c = ex->head.ptr + entry.at + i;
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (uint8_t)(*c + ('a' - 'A'));
-    }
-    return vec_push(&ex->entries, entry) ? 0 : ERR_NOMEM;
-}
-
 int net_exchange_head_done(struct net_exchange *ex)
 {
     /* Only now, when the text moves no more. */
-    if (ex->entries.count) {
-        ex->headers = calloc(ex->entries.count, sizeof *ex->headers);
+    uint32_t count = ex->head.entries.count;
+    if (count) {
+        ex->headers = calloc(count, sizeof *ex->headers);
         if (!ex->headers)
             return ERR_NOMEM;
     }
-    for (uint32_t i = 0; i < ex->entries.count; i++) {
-        const struct net_head_entry *e = &ex->entries.at[i];
-        const uint8_t *name = ex->head.ptr + e->at;
-        ex->headers[i].name = slice_of(name, e->name_len);
-        ex->headers[i].value = slice_of(name + e->name_len, e->value_len);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        ex->headers[i] = net_head_at(&ex->head, i);
     ex->req.headers = ex->headers;
-    ex->req.header_count = ex->entries.count;
+    ex->req.header_count = count;
     ex->req.received_mono_ns = clock_mono_ns(ex->core->clock);
     ex->loop.counted = true;
     net_core_busy(ex->core, 1);
@@ -158,11 +231,17 @@ int net_exchange_charge(struct net_exchange *ex)
     if (ex->body.cap && core->body_bytes > LIMIT_BODIES_BYTES) {
         buf_clear(&ex->body);
         net_exchange_charge(ex);
-        ex->req.body_rc =
-            err_set(&ex->req.body_err, ERR_UNAVAILABLE,
-                    "too many requests under way: their bodies fill %u MiB", LIMIT_BODIES_BYTES >> 20);
+        ex->req.body_rc = err_set(&ex->req.body_err, ERR_UNAVAILABLE,
+                                  "too many requests under way: their bodies fill %u MiB",
+                                  LIMIT_BODIES_BYTES >> 20);
     }
     return ex->req.body_rc;
+}
+
+void net_exchange_too_large(struct net_exchange *ex)
+{
+    ex->req.body_rc = err_set(&ex->req.body_err, ERR_LIMIT, "http: request body too large");
+    buf_clear(&ex->body);
 }
 
 void net_exchange_hand(struct net_exchange *ex, const struct net_listener_opts *opts)
@@ -182,31 +261,52 @@ bool net_exchange_take_answer(struct net_exchange *ex)
 {
     pthread_mutex_lock(&ex->core->mu);
     bool replied = ex->shared.replied;
-    ex->shared.taken = replied;
     pthread_mutex_unlock(&ex->core->mu);
     return replied;
 }
 
-void net_exchange_replied(struct net_exchange *ex)
+void net_exchange_unwire(struct net_exchange *ex)
+{
+    ex->loop.wire = NULL;
+    ex->gone = true;
+}
+
+/* Into the inbox, which holds it. */
+static void to_loop_locked(struct net_exchange *ex)
 {
     struct net_core *core = ex->core;
-    pthread_mutex_lock(&core->mu);
+    if (core->shared.closed || ex->shared.in_inbox)
+        return;
+    ex->holders++;
+    ex->shared.in_inbox = true;
+    bool first = !core->shared.inbox;
+    if (first)
+        core->shared.inbox = ex;
+    else
+        core->shared.inbox_last->shared.inbox_next = ex;
+    core->shared.inbox_last = ex;
+    /* The loop looks into the inbox before it sleeps, so its own thread needs no wake. */
+    if (first && !pthread_equal(pthread_self(), core->loop_thread))
+        net_core_wake(core);
+}
+
+void net_exchange_send(struct net_exchange *ex, struct net_message *m)
+{
+    pthread_mutex_lock(&ex->core->mu);
+    assert(!ex->shared.replied);
+    push_locked(ex, m);
+    to_loop_locked(ex);
+    pthread_mutex_unlock(&ex->core->mu);
+}
+
+void net_exchange_replied(struct net_exchange *ex, struct net_message *m)
+{
+    pthread_mutex_lock(&ex->core->mu);
     assert(!ex->shared.replied);
     ex->shared.replied = true;
-    bool closed = core->shared.closed;
-    bool first = !core->shared.inbox;
-    if (!closed) {
-        if (first)
-            core->shared.inbox = ex;
-        else
-            core->shared.inbox_last->shared.inbox_next = ex;
-        core->shared.inbox_last = ex;
-        /* Under the lock, since afterwards ex and core may be gone. The loop looks into the inbox
-         * before it sleeps, so a reply from its own thread needs no wake. */
-        if (first && !pthread_equal(pthread_self(), core->loop_thread))
-            net_core_wake(core);
-    }
-    pthread_mutex_unlock(&core->mu);
-    if (closed)
-        net_exchange_release(ex);
+    if (m)
+        push_locked(ex, m);
+    to_loop_locked(ex);
+    pthread_mutex_unlock(&ex->core->mu);
+    net_exchange_release(ex); /* the handler's hold */
 }

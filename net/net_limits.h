@@ -5,8 +5,8 @@
 
 #include <assert.h>
 
-/* Memory libmicrohttpd may use for one HTTP/1.1 connection: the whole head of a request lives in it,
- * and half of it is the read buffer. A query may be 128 KiB of text (Tempo's
+/* Memory libmicrohttpd may use for one HTTP/1.1 connection: the whole head of a request lives in
+ * it, and half of it is the read buffer. A query may be 128 KiB of text (Tempo's
  * max_query_expression_size_bytes), three times that when percent-encoded. It is mapped and only
  * touched as far as it is used, so an idle connection costs a page or two.
  * Hit: the client gets 414 or 431 and the connection is closed. */
@@ -21,8 +21,8 @@
  * Hit: the request whose body passes it is answered as overload, 503 or UNAVAILABLE. */
 #define LIMIT_BODIES_BYTES (192u << 20)
 
-/* How often the end of a client's sending is looked for while its request is half here:
- * libmicrohttpd is not always woken by it. */
+/* How often the end of a client's sending is looked for while its request is half here, or at the
+ * handler: libmicrohttpd is not always woken by it. */
 #define LIMIT_HTTP1_HALF_MS 1000u
 
 /* Bytes of a body past its limit that are read and thrown away, so that a client that sends first
@@ -68,8 +68,14 @@
 static_assert(3 * LIMIT_GRPC_MESSAGE_BYTES + LIMIT_GRPC_DETAILS_BYTES * 4 / 3 < (16u << 10),
               "trailers must stay below what grpc-core clients take");
 
-/* Time for an answer to leave: a fixed part and its size at the slowest rate we serve. A client
- * that takes its answer more slowly is cut, or its stream is reset. */
+/* Bytes of gRPC messages that may wait for a client before net_stream_ready says that it does not
+ * keep up: a few messages of the query API (2 MiB at most), so that a client on a slow line is
+ * never without work. The message that passes it is still taken, so is the rest of an answer.
+ * Hit: the query API leaves intermediate messages out. */
+#define LIMIT_STREAM_WAITING_BYTES ((size_t)4 << 20)
+
+/* Time for an answer, or one message of it, to leave: a fixed part and its size at the slowest rate
+ * we serve. A client that takes its answer more slowly is cut, or its stream is reset. */
 #define LIMIT_WRITE_TIMEOUT_MS 30000u
 #define LIMIT_WRITE_BYTES_PER_S (64u << 10)
 

@@ -64,7 +64,7 @@ static bool compress_body(const struct net_request *req, struct buf *body)
 
 /* libmicrohttpd wants C strings, and refuses what would break out of a header: such a header is
  * left out. */
-static void add_header(struct MHD_Response *http, struct slice name, struct slice value)
+static void add_header_http1(struct MHD_Response *http, struct slice name, struct slice value)
 {
     char *text = malloc(name.len + value.len + 2);
     if (!text)
@@ -79,32 +79,74 @@ static void add_header(struct MHD_Response *http, struct slice name, struct slic
     free(text);
 }
 
-static void reply_http(struct net_exchange *ex, struct net_reply *reply, bool compress)
+static void add_header(struct net_exchange *ex, struct slice name, struct slice value)
+{
+    if (ex->over_http2)
+        net_head_add(&ex->answer.head, name, value); /* without memory it is missing */
+    else
+        add_header_http1(ex->answer.http, name, value);
+}
+
+static void add_headers(struct net_exchange *ex, const struct net_reply *reply, bool compress,
+                        bool packed)
+{
+    if (reply->content_type)
+        add_header(ex, SLICE("Content-Type"), slice_cstr(reply->content_type));
+    if (compress)
+        add_header(ex, SLICE("Vary"), SLICE("Accept-Encoding"));
+    if (packed)
+        add_header(ex, SLICE("Content-Encoding"), SLICE("gzip"));
+    for (size_t i = 0; i < reply->header_count; i++)
+        add_header(ex, reply->headers[i].name, reply->headers[i].value);
+}
+
+static bool body_http1(struct net_exchange *ex, struct buf *body)
 {
     struct net_answer *a = &ex->answer;
-    bool packed = compress && compress_body(&ex->req, &reply->body);
     uint8_t *bytes;
     size_t len;
-    buf_take(&reply->body, &bytes, &len);
-    a->http_status = reply->status >= 200 && reply->status <= 999 ? reply->status : 500;
+    buf_take(body, &bytes, &len);
     a->http_bytes = len;
     a->http = bytes ? MHD_create_response_from_buffer_with_free_callback(len, bytes, free)
                     : MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-    if (!a->http) {
+    if (!a->http)
         free(bytes);
-        return;
-    }
-    if (reply->content_type)
-        MHD_add_response_header(a->http, "Content-Type", reply->content_type);
-    if (compress)
-        MHD_add_response_header(a->http, "Vary", "Accept-Encoding");
-    if (packed)
-        MHD_add_response_header(a->http, "Content-Encoding", "gzip");
-    for (size_t i = 0; i < reply->header_count; i++)
-        add_header(a->http, reply->headers[i].name, reply->headers[i].value);
+    return a->http != NULL;
 }
 
-/* A handler of both protocols said it in HTTP's words: the status is translated, and the body is
+/* NULL: the answer has no body. */
+static struct net_message *body_http2(struct net_exchange *ex, struct buf *body)
+{
+    char length[24];
+    bool head_only = slice_eq(ex->req.method, SLICE("HEAD"));
+    buf_init(&ex->answer.head.text, LIMIT_HTTP2_HEADER_BYTES);
+    snprintf(length, sizeof length, "%zu", body->len);
+    add_header(ex, SLICE("content-length"), slice_cstr(length));
+    struct net_message *m = body->len && !head_only ? net_message_new(body) : NULL;
+    if (!m && body->len && !head_only) {
+        ex->answer.http_status = 500; /* no memory */
+        buf_reset(&ex->answer.head.text);
+        vec_reset(&ex->answer.head.entries);
+    }
+    buf_clear(body);
+    return m;
+}
+
+static void reply_http(struct net_exchange *ex, struct net_reply *reply, bool compress)
+{
+    struct net_message *m = NULL;
+    bool packed = compress && compress_body(&ex->req, &reply->body), ok = true;
+    ex->answer.http_status = reply->status >= 200 && reply->status <= 999 ? reply->status : 500;
+    if (ex->over_http2)
+        m = body_http2(ex, &reply->body);
+    else
+        ok = body_http1(ex, &reply->body);
+    if (ok)
+        add_headers(ex, reply, compress, packed);
+    net_exchange_replied(ex, m);
+}
+
+/* A gRPC call that was answered in HTTP's words: the status is translated, and the body is
  * the message, or the text of the error, as the query API's streams have it. */
 static void reply_translated(struct net_request *req, struct net_reply *reply)
 {
@@ -118,13 +160,11 @@ static void reply_translated(struct net_request *req, struct net_reply *reply)
 
 void net_reply(struct net_request *req, struct net_reply *reply, bool compress)
 {
-    struct net_exchange *ex = net_exchange_of(req);
     if (req->proto == NET_GRPC) {
         reply_translated(req, reply);
         return;
     }
-    reply_http(ex, reply, compress);
-    net_exchange_replied(ex);
+    reply_http(net_exchange_of(req), reply, compress);
 }
 
 void net_reply_text(struct net_request *req, int status, struct slice text)
@@ -156,24 +196,50 @@ static void set_status(struct net_answer *a, int status, struct slice text, stru
         a->details.len--;
 }
 
-static void set_message(struct net_exchange *ex, struct buf *message)
+/* A message with its prefix, packed if the request was. Moves bytes; NULL: no memory. */
+static struct net_message *grpc_message(const struct net_exchange *ex, struct buf *bytes)
 {
-    struct net_answer *a = &ex->answer;
-    a->has_message = true;
-    a->message = *message;
-    buf_init(message, message->max);
-    if (!slice_eq(net_request_header(&ex->req, "grpc-encoding"), SLICE("gzip")))
-        return;
-    struct buf packed;
-    buf_init(&packed, a->message.len + 256);
-    if (net_gzip(buf_view(&a->message), &packed, NULL) < 0) {
+    struct net_message *m = net_message_new(bytes);
+    bool gzip = false;
+    if (m && slice_eq(net_request_header(&ex->req, "grpc-encoding"), SLICE("gzip"))) {
+        struct buf packed;
+        buf_init(&packed, m->bytes.len + 256);
+        gzip = net_gzip(buf_view(&m->bytes), &packed, NULL) == 0;
         /* Does not pack, or no memory: the prefix of each message says how it is coded. */
-        buf_clear(&packed);
-        return;
+        buf_clear(gzip ? &m->bytes : &packed);
+        if (gzip)
+            m->bytes = packed;
     }
-    buf_clear(&a->message);
-    a->message = packed;
-    a->gzip = true;
+    if (m) {
+        grpc_prefix(gzip, (uint32_t)m->bytes.len, m->prefix);
+        m->prefix_len = GRPC_PREFIX_BYTES;
+    }
+    return m;
+}
+
+int net_stream_send(struct net_request *req, struct buf *message)
+{
+    assert(req->proto == NET_GRPC);
+    struct net_exchange *ex = net_exchange_of(req);
+    if (ex->gone)
+        return ERR_CANCELLED;
+    if (message->len > UINT32_MAX)
+        return ERR_LIMIT;
+    struct net_message *m = grpc_message(ex, message);
+    if (!m)
+        return ERR_NOMEM;
+    net_exchange_send(ex, m);
+    return 0;
+}
+
+bool net_stream_ready(const struct net_request *req)
+{
+    return net_exchange_of_const(req)->waiting < LIMIT_STREAM_WAITING_BYTES;
+}
+
+bool net_request_gone(const struct net_request *req)
+{
+    return net_exchange_of_const(req)->gone;
 }
 
 void net_reply_grpc(struct net_request *req, int grpc_status, struct slice message_text,
@@ -182,14 +248,16 @@ void net_reply_grpc(struct net_request *req, int grpc_status, struct slice messa
     assert(req->proto == NET_GRPC);
     assert(message || grpc_status != 0);
     struct net_exchange *ex = net_exchange_of(req);
+    struct net_message *m = NULL;
     if (message && message->len > UINT32_MAX) {
-        buf_clear(message);
-        message = NULL;
         grpc_status = 8;
         message_text = SLICE("grpc: the answer is larger than a message can be");
+    } else if (message && !(m = grpc_message(ex, message))) {
+        grpc_status = 13;
+        message_text = SLICE("grpc: no memory for the answer");
     }
-    set_status(&ex->answer, grpc_status, message_text, details);
     if (message)
-        set_message(ex, message);
-    net_exchange_replied(ex);
+        buf_clear(message);
+    set_status(&ex->answer, grpc_status, message_text, details);
+    net_exchange_replied(ex, m);
 }

@@ -203,22 +203,16 @@ static void listener_close(struct net_listener *l)
 
 static void loop_inbox(struct net_server *s)
 {
-    struct net_core *core = s->core;
-    pthread_mutex_lock(&core->mu);
-    struct net_exchange *ex = core->shared.inbox;
-    core->shared.inbox = core->shared.inbox_last = NULL;
-    pthread_mutex_unlock(&core->mu);
-    while (ex) {
-        struct net_exchange *next = ex->shared.inbox_next;
+    for (struct net_exchange *ex = net_core_inbox(s->core), *next; ex; ex = next) {
+        next = ex->loop.inbox_next;
         if (!ex->answer.given) {
-            ex->answer.given = true;
-            if (ex->loop.wire && ex->req.proto == NET_HTTP1)
-                http1_answered(ex->loop.wire);
+            ex->answer.given = ex->loop.replied;
+            if (ex->loop.wire && ex->over_http2)
+                http2_news(ex);
             else if (ex->loop.wire)
-                http2_answered(ex);
+                http1_answered(ex->loop.wire);
         }
         net_exchange_release(ex);
-        ex = next;
     }
 }
 
@@ -436,13 +430,10 @@ static void server_free(struct net_server *s)
     struct net_core *core = s->core;
     pthread_mutex_lock(&core->mu);
     core->shared.closed = true;
-    struct net_exchange *ex = core->shared.inbox;
-    core->shared.inbox = core->shared.inbox_last = NULL;
     pthread_mutex_unlock(&core->mu);
-    while (ex) {
-        struct net_exchange *after = ex->shared.inbox_next;
+    for (struct net_exchange *ex = net_core_inbox(core), *after; ex; ex = after) {
+        after = ex->loop.inbox_next;
         net_exchange_release(ex);
-        ex = after;
     }
     while (s->listeners) {
         struct net_listener *l = s->listeners;

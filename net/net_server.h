@@ -1,9 +1,10 @@
-/* A server for HTTP/1.1 (libmicrohttpd) and gRPC over h2c (nghttp2), many listeners in one.
+/* A server for HTTP/1.1 (libmicrohttpd), HTTP/2 and gRPC over h2c (nghttp2), many listeners in one.
  *
  * A request is read whole, up to the listener's limit, and given to the listener's handler on a
  * loop thread. The handler must not block; it, or whoever it hands the request to, answers exactly
  * once with net_reply or net_reply_grpc, at once or later, from any thread. The request and all its
- * slices are good until that call, which takes the request back. Slow clients, half requests and
+ * slices are good until that call, which takes the request back. A gRPC call may get messages
+ * before its answer (net_stream_send). Slow clients, half requests and
  * idle connections are the server's business: they never reach a handler. */
 #ifndef NET_NET_SERVER_H
 #define NET_NET_SERVER_H
@@ -20,7 +21,10 @@
 
 struct net_server;
 
-enum net_proto { NET_HTTP1, NET_GRPC };
+enum net_proto {
+    NET_HTTP, /* of any version */
+    NET_GRPC
+};
 
 struct net_header {
     struct slice name; /* lower case */
@@ -35,9 +39,9 @@ struct net_request {
     struct slice body;   /* HTTP: as received. gRPC unary: the message, decompressed */
     const struct net_header *headers;
     size_t header_count;
-    struct slice peer;          /* "127.0.0.1:51234" */
-    uint64_t received_mono_ns;  /* when the head was complete */
-    uint64_t deadline_mono_ns;  /* from grpc-timeout; 0: none */
+    struct slice peer;         /* "127.0.0.1:51234" */
+    uint64_t received_mono_ns; /* when the head was complete */
+    uint64_t deadline_mono_ns; /* from grpc-timeout; 0: none */
     /* The body passed the limit, or gRPC could not take it apart: body is empty and the handler
      * answers in its own words. 0, ERR_LIMIT, ERR_CORRUPT or ERR_UNSUPPORTED (grpc-encoding). */
     int body_rc;
@@ -49,18 +53,20 @@ typedef void(net_handler_fn)(void *ctx, struct net_request *req);
 
 enum net_listener_protocols {
     NET_LISTEN_HTTP1 = 1 << 0,
-    NET_LISTEN_GRPC = 1 << 1, /* h2c by prior knowledge; with HTTP1 too the first bytes decide */
+    /* h2c by prior knowledge; with HTTP1 too the first bytes decide, and what comes over HTTP/2 and
+     * is no gRPC is a plain HTTP request. */
+    NET_LISTEN_GRPC = 1 << 1,
 };
 
 struct net_listener_opts {
-    struct slice address;      /* "localhost:4317", "0.0.0.0:3200", "[::1]:0", ":3200" = all.
-                                  localhost binds 127.0.0.1 and, where there is one, ::1 */
-    unsigned protocols;        /* enum net_listener_protocols */
-    uint64_t body_bytes_max;   /* of one request body or gRPC message, as received */
-    uint64_t message_bytes_max;/* of a gRPC message after decompression; 0: body_bytes_max */
-    uint32_t read_timeout_ms;  /* for head and body to arrive; 0: 30000 */
-    uint32_t idle_timeout_ms;  /* between requests; 0: 120000 */
-    uint32_t connections_max;  /* 0: 16384 */
+    struct slice address;       /* "localhost:4317", "0.0.0.0:3200", "[::1]:0", ":3200" = all.
+                                   localhost binds 127.0.0.1 and, where there is one, ::1 */
+    unsigned protocols;         /* enum net_listener_protocols */
+    uint64_t body_bytes_max;    /* of one request body or gRPC message, as received */
+    uint64_t message_bytes_max; /* of a gRPC message after decompression; 0: body_bytes_max */
+    uint32_t read_timeout_ms;   /* for head and body to arrive; 0: 30000 */
+    uint32_t idle_timeout_ms;   /* between requests; 0: 120000 */
+    uint32_t connections_max;   /* 0: 16384 */
     net_handler_fn *handler;
     void *ctx;
 };
@@ -99,11 +105,11 @@ void net_request_params(const struct net_request *req, net_param_fn *fn, void *c
 bool net_percent_decode(struct slice in, bool plus_is_space, struct buf *out);
 
 struct net_reply {
-    int status;               /* HTTP status */
-    const char *content_type; /* static; NULL: none */
+    int status;                       /* HTTP status */
+    const char *content_type;         /* static; NULL: none */
     const struct net_header *headers; /* further ones; copied by net_reply */
     size_t header_count;
-    struct buf body;          /* moved into the reply; leave zeroed for an empty body */
+    struct buf body; /* moved into the reply; leave zeroed for an empty body */
 };
 
 /* Takes req back and moves reply->body. When the client has gone the answer is dropped. Answers to
@@ -115,6 +121,16 @@ void net_reply(struct net_request *req, struct net_reply *reply, bool compress);
  * empty. The reply message is compressed with the request's encoding. message is moved. */
 void net_reply_grpc(struct net_request *req, int grpc_status, struct slice message_text,
                     struct slice details, struct buf *message);
+/* gRPC, before net_reply_grpc: a message that the client gets as soon as it takes it. Moves message
+ * when it returns 0. ERR_CANCELLED: the client is gone. ERR_LIMIT: larger than a message can be.
+ * ERR_NOMEM. Any thread, but one at a time. */
+int net_stream_send(struct net_request *req, struct buf *message);
+/* Whether the client keeps up: little of what was sent is still waiting for it. Who has more to
+ * tell than it takes asks here first. Any thread. */
+bool net_stream_ready(const struct net_request *req);
+/* Whether the client has left: its connection is closed, or it has reset the stream. An answer is
+ * still due; nobody reads it. Of HTTP/1.1 it is known a second later. Any thread. */
+bool net_request_gone(const struct net_request *req);
 /* A text/plain answer: the short form of net_reply. */
 void net_reply_text(struct net_request *req, int status, struct slice text);
 

@@ -158,8 +158,8 @@ void http2_end(struct net_server *s);
 /* Takes the connection over; it is closed and freed when that fails. */
 void http2_start(struct net_conn *conn);
 void http2_event(struct net_conn *conn, uint32_t events);
-/* The answer of ex has come; its stream is still there. */
-void http2_answered(struct net_exchange *ex);
+/* Messages of ex have come, or its answer; its stream is still there. */
+void http2_news(struct net_exchange *ex);
 void http2_drain(struct net_conn *conn);
 /* Acts on deadlines that have passed; returns the next one, 0: none. */
 uint64_t http2_sweep(struct net_conn *conn);
