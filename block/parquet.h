@@ -55,11 +55,27 @@ struct parquet_node {
 
 struct parquet_writer;
 
+/* Where a writer puts what the file has to tell of its row groups, at its end, once that is more
+ * than a few megabytes: three streams of pieces, each read back once, from its first piece on. */
+enum parquet_stream { PARQUET_COLUMN_INDEXES, PARQUET_OFFSET_INDEXES, PARQUET_CHUNKS,
+                      PARQUET_STREAMS };
+struct parquet_shelf {
+    void *ctx;
+    int (*put)(void *ctx, enum parquet_stream stream, struct slice piece, struct err *err);
+    /* Replaces out: 0 the stream's next piece, 1 there is none left. */
+    int (*get)(void *ctx, enum parquet_stream stream, struct buf *out, struct err *err);
+};
+
 struct parquet_writer_opts {
     const struct parquet_node *schema;
     size_t node_count;
     const char *created_by;
     size_t page_bytes; /* a page is cut after the row that passes it; 0: 256901 */
+    /* Takes what is in out and empties it, now and then; NULL: the caller does, between calls. */
+    int (*drain)(void *ctx, struct buf *out, struct err *err);
+    void *drain_ctx;
+    const struct parquet_shelf *shelf; /* outlives the writer; NULL: all is kept in memory */
+    size_t shelf_bytes; /* what is put there at once, about; 0: 4 MiB */
 };
 
 int parquet_writer_new(const struct parquet_writer_opts *opts, struct parquet_writer **out,
@@ -67,12 +83,12 @@ int parquet_writer_new(const struct parquet_writer_opts *opts, struct parquet_wr
 void parquet_writer_free(struct parquet_writer *w);
 /* Appends a row group of one row or more: one column per leaf, in schema order, all with the same number of rows.
  * A chunk of a leaf with encoding RLE_DICTIONARY is PLAIN where the column has no dictionary, or one
- * that does not pay. The first call also appends the leading magic. Bytes appended before may be drained from out between calls: offsets are
- * counted by the writer. After a failure out ends anywhere and the writer can only be freed.
+ * that does not pay. The first call also appends the leading magic. Bytes appended before may be
+ * drained from out between calls: offsets are counted by the writer. After a failure out ends anywhere and the writer can only be freed.
  * ERR_LIMIT: a page passes 2^30 bytes, or out its maximum; ERR_NOMEM. */
 int parquet_writer_row_group(struct parquet_writer *w, const struct column *columns,
                              struct buf *out, struct err *err);
-/* Appends page indexes, footer, length and magic. */
+/* Appends page indexes, footer, length and magic. ERR_LIMIT: the footer passes 2 GiB. */
 int parquet_writer_finish(struct parquet_writer *w, struct buf *out, uint32_t *footer_bytes,
                           struct err *err);
 uint64_t parquet_writer_bytes(const struct parquet_writer *w); /* appended so far */
@@ -126,6 +142,18 @@ int parquet_tail_decode(struct slice tail, uint64_t file_bytes, uint32_t *footer
  * are copied. */
 int parquet_footer_decode(struct slice footer, uint64_t file_bytes, struct arena *a,
                           struct parquet_file **out, struct err *err);
+
+/* The same a row group at a time, for who goes through a large file from its beginning to its end:
+ * footers grow with their files. begin takes the first bytes of a footer: out is the file without
+ * its row groups (row_groups NULL, row_group_count told), at where the first stands in the footer.
+ * row_group takes the bytes from the next one on, and says how many it takes. Both say ERR_CORRUPT
+ * where the bytes end too early, so with more of them the answer may be another. Nothing checks
+ * that the row groups have as many rows as the file says, nor what follows the last. */
+int parquet_footer_begin(struct slice bytes, uint64_t file_bytes, struct arena *a,
+                         struct parquet_file **out, size_t *at, struct err *err);
+int parquet_footer_row_group(const struct parquet_file *f, struct slice bytes, struct arena *a,
+                             struct parquet_row_group *out, size_t *taken, struct err *err);
+
 /* Leaf of that path, or -1. */
 int parquet_leaf_find(const struct parquet_file *f, struct slice path);
 

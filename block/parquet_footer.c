@@ -558,16 +558,25 @@ static int row_group_decode(struct footer *ft, struct parquet_row_group *rg)
     return rows_check(ft, rg);
 }
 
-static int row_groups_decode(struct footer *ft, const struct thrift_field *f)
+/* How many there are; their structs follow. */
+static int row_groups_count(struct footer *ft, const struct thrift_field *f, uint32_t *count)
 {
     struct thrift_field elem;
-    uint32_t count;
-    int rc = thrift_list(&ft->r, f, THRIFT_STRUCT, &elem, &count);
+    int rc = thrift_list(&ft->r, f, THRIFT_STRUCT, &elem, count);
     if (rc < 0)
         return rc;
     if (ft->file->leaf_count == 0 || ft->file->row_groups)
         return thrift_corrupt(&ft->r, "row groups %s",
                               ft->file->row_groups ? "twice" : "before the schema");
+    return 0;
+}
+
+static int row_groups_decode(struct footer *ft, const struct thrift_field *f)
+{
+    uint32_t count;
+    int rc = row_groups_count(ft, f, &count);
+    if (rc < 0)
+        return rc;
     if (count > cursor_left(&ft->r.cur) / CHUNK_BYTES_MIN)
         return thrift_corrupt(&ft->r, "%u row groups in %zu bytes", count, cursor_left(&ft->r.cur));
     ft->file->row_groups = arena_array(ft->a, struct parquet_row_group, count);
@@ -580,7 +589,21 @@ static int row_groups_decode(struct footer *ft, const struct thrift_field *f)
 
 /* ---- the whole ---- */
 
-static int fields_decode(struct footer *ft, bool *has_rows)
+static int footer_start(struct footer *ft, uint64_t file_bytes)
+{
+    ft->file = arena_zalloc(ft->a, sizeof *ft->file);
+    if (!ft->file)
+        return no_room(ft, "a footer");
+    if (file_bytes > INT64_MAX)
+        return err_set(ft->r.err, ERR_INVALID, "file of %llu bytes",
+                       (unsigned long long)file_bytes);
+    ft->file->file_bytes = file_bytes;
+    ft->file->rows = -1;
+    return 0;
+}
+
+/* The fields up to the row groups, and without: these too. 0: all of them; 1: at the row groups. */
+static int fields_decode(struct footer *ft, bool without)
 {
     struct thrift_reader *r = &ft->r;
     struct thrift_field f = {0};
@@ -591,7 +614,9 @@ static int fields_decode(struct footer *ft, bool *has_rows)
             rc = schema_decode(ft, &f);
         } else if (f.id == 3) {
             rc = thrift_int(r, &f, 0, INT64_MAX, &ft->file->rows);
-            *has_rows = true;
+        } else if (f.id == 4 && without) {
+            rc = row_groups_count(ft, &f, &ft->file->row_group_count);
+            return rc < 0 ? rc : 1;
         } else if (f.id == 4) {
             rc = row_groups_decode(ft, &f);
         } else if (f.id == 6) {
@@ -611,17 +636,12 @@ int parquet_footer_decode(struct slice footer, uint64_t file_bytes, struct arena
                           struct parquet_file **out, struct err *err)
 {
     struct footer ft = {.r = thrift_reader_of(footer, "footer", err), .a = a};
-    ft.file = arena_zalloc(a, sizeof *ft.file);
-    if (!ft.file)
-        return no_room(&ft, "a footer");
-    if (file_bytes > INT64_MAX)
-        return err_set(err, ERR_INVALID, "file of %llu bytes", (unsigned long long)file_bytes);
-    ft.file->file_bytes = file_bytes;
-    bool has_rows = false;
-    int rc = fields_decode(&ft, &has_rows);
+    int rc = footer_start(&ft, file_bytes);
+    if (rc == 0)
+        rc = fields_decode(&ft, false);
     if (rc < 0)
         return rc;
-    if (!ft.file->leaves || !ft.file->row_groups || !has_rows)
+    if (!ft.file->leaves || !ft.file->row_groups || ft.file->rows < 0)
         return thrift_corrupt(&ft.r, "schema, row groups or row count are missing");
     uint64_t rows = 0; /* of fewer than 2^32 row groups of fewer than 2^32 rows */
     for (uint32_t i = 0; i < ft.file->row_group_count; i++)
@@ -631,6 +651,34 @@ int parquet_footer_decode(struct slice footer, uint64_t file_bytes, struct arena
                               (unsigned long long)rows);
     *out = ft.file;
     return 0;
+}
+
+/* ---- a row group at a time ---- */
+
+int parquet_footer_begin(struct slice bytes, uint64_t file_bytes, struct arena *a,
+                         struct parquet_file **out, size_t *at, struct err *err)
+{
+    struct footer ft = {.r = thrift_reader_of(bytes, "footer", err), .a = a};
+    int rc = footer_start(&ft, file_bytes);
+    if (rc == 0)
+        rc = fields_decode(&ft, true);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || ft.file->rows < 0)
+        return thrift_corrupt(&ft.r, "no row groups behind schema and row count");
+    *at = cursor_offset(&ft.r.cur);
+    *out = ft.file;
+    return 0;
+}
+
+int parquet_footer_row_group(const struct parquet_file *f, struct slice bytes, struct arena *a,
+                             struct parquet_row_group *out, size_t *taken, struct err *err)
+{
+    struct parquet_file file = *f;
+    struct footer ft = {.r = thrift_reader_of(bytes, "footer", err), .a = a, .file = &file};
+    int rc = row_group_decode(&ft, out);
+    *taken = cursor_offset(&ft.r.cur);
+    return rc;
 }
 
 int parquet_leaf_find(const struct parquet_file *f, struct slice path)

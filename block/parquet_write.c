@@ -15,11 +15,14 @@
 #include <zlib.h>
 
 #define PAGE_BYTES_DEFAULT 256901
+/* By this much the output may grow before it is drained. */
+#define DRAIN_BYTES ((size_t)1 << 20)
+#define SHELF_BYTES_DEFAULT ((size_t)4 << 20)
 
 /* RowGroup.ordinal is 16 bits, and Tempo 2.7 needs it. */
 #define ROW_GROUPS_MAX INT16_MAX
 
-static int no_room(struct err *err, int rc)
+int parquet_no_room(struct err *err, int rc)
 {
     return err_set(err, rc,
                    rc == ERR_LIMIT ? "parquet writer: a buffer passes its limit"
@@ -95,12 +98,14 @@ int parquet_writer_new(const struct parquet_writer_opts *opts, struct parquet_wr
         return err_set(err, ERR_INVALID, "schema of %zu nodes", opts->node_count);
     struct parquet_writer *w = calloc(1, sizeof *w);
     if (!w)
-        return no_room(err, ERR_NOMEM);
+        return parquet_no_room(err, ERR_NOMEM);
     w->opts = *opts;
     if (w->opts.page_bytes == 0)
         w->opts.page_bytes = PAGE_BYTES_DEFAULT;
-    buf_init(&w->column_indexes, INT32_MAX);
-    buf_init(&w->offset_indexes, INT32_MAX);
+    if (w->opts.shelf_bytes == 0)
+        w->opts.shelf_bytes = SHELF_BYTES_DEFAULT;
+    for (int i = 0; i < PARQUET_STREAMS; i++)
+        buf_init(&w->stream[i], INT32_MAX);
     buf_init(&w->bounds, INT32_MAX);
     buf_init(&w->body, INT32_MAX);
     buf_init(&w->plain, INT32_MAX);
@@ -108,7 +113,7 @@ int parquet_writer_new(const struct parquet_writer_opts *opts, struct parquet_wr
     buf_init(&w->empty_bytes, INT32_MAX);
     w->leaves = calloc(opts->node_count, sizeof *w->leaves);
     w->parents = calloc(opts->node_count, sizeof *w->parents);
-    int rc = w->leaves && w->parents ? schema_walk(w, err) : no_room(err, ERR_NOMEM);
+    int rc = w->leaves && w->parents ? schema_walk(w, err) : parquet_no_room(err, ERR_NOMEM);
     if (rc < 0) {
         parquet_writer_free(w);
         return rc;
@@ -123,14 +128,13 @@ void parquet_writer_free(struct parquet_writer *w)
         return;
     free(w->leaves);
     free(w->parents);
-    vec_free(&w->row_groups);
     vec_free(&w->chunks);
     vec_free(&w->pages);
     vec_free(&w->slices);
     vec_free(&w->lengths);
     vec_free(&w->seen);
-    buf_clear(&w->column_indexes);
-    buf_clear(&w->offset_indexes);
+    for (int i = 0; i < PARQUET_STREAMS; i++)
+        buf_clear(&w->stream[i]);
     buf_clear(&w->bounds);
     buf_clear(&w->body);
     buf_clear(&w->plain);
@@ -147,16 +151,17 @@ uint64_t parquet_writer_bytes(const struct parquet_writer *w)
 
 uint32_t parquet_writer_row_groups(const struct parquet_writer *w)
 {
-    return w->row_groups.count;
+    return w->row_groups;
 }
 
-static int put(struct parquet_writer *w, struct buf *out, struct slice bytes, struct err *err)
+int parquet_put(struct parquet_writer *w, struct buf *out, struct slice bytes, struct err *err)
 {
     int rc = buf_slice(out, bytes);
     if (rc < 0)
-        return no_room(err, rc);
+        return parquet_no_room(err, rc);
     w->offset += bytes.len;
-    return 0;
+    return w->opts.drain && out->len >= DRAIN_BYTES ? w->opts.drain(w->opts.drain_ctx, out, err)
+                                                    : 0;
 }
 
 /* ---- where pages end ---- */
@@ -267,7 +272,7 @@ static int encode_bytes(struct parquet_writer *w, enum parquet_encoding encoding
     } else if (count > 0) {
         vec_reset(&w->slices);
         if (!vec_reserve(&w->slices, count))
-            return no_room(err, ERR_NOMEM);
+            return parquet_no_room(err, ERR_NOMEM);
         for (uint32_t i = 0; i < count; i++)
             w->slices.at[i] = c->dict[c->v.idx[first + i]];
         values = w->slices.at;
@@ -276,7 +281,7 @@ static int encode_bytes(struct parquet_writer *w, enum parquet_encoding encoding
         return plain_encode_bytes(values, count, out, err);
     vec_reset(&w->lengths);
     if (!vec_reserve(&w->lengths, count))
-        return no_room(err, ERR_NOMEM);
+        return parquet_no_room(err, ERR_NOMEM);
     return delta_length_encode(values, count, w->lengths.at, out, err);
 }
 
@@ -320,7 +325,7 @@ static int encode_values(struct parquet_writer *w, enum parquet_encoding encodin
         rc = encode_indices(c, first, count, out);
         break;
     }
-    return rc < 0 ? no_room(err, rc) : 0;
+    return rc < 0 ? parquet_no_room(err, rc) : 0;
 }
 
 /* ---- pages ---- */
@@ -337,10 +342,10 @@ static int put_page(struct parquet_writer *w, struct chunk_info *chunk, struct p
     buf_reset(&w->header);
     int rc = page_header_encode(h, &w->header);
     if (rc < 0)
-        return no_room(err, rc);
-    rc = put(w, out, buf_view(&w->header), err);
+        return parquet_no_room(err, rc);
+    rc = parquet_put(w, out, buf_view(&w->header), err);
     if (rc == 0)
-        rc = put(w, out, buf_view(&w->body), err);
+        rc = parquet_put(w, out, buf_view(&w->body), err);
     chunk->stored_bytes += w->header.len + w->body.len;
     chunk->plain_bytes += w->header.len + plain_bytes;
     return rc;
@@ -380,7 +385,7 @@ static int encode_levels(struct parquet_writer *w, const uint8_t *levels, uint32
     if (rc == 0)
         rc = hybrid_encode_levels(levels, count, bit_width(max), out);
     if (rc < 0)
-        return no_room(err, rc);
+        return parquet_no_room(err, rc);
     uint32_t bytes = (uint32_t)(out->len - start - 4);
     memcpy(out->ptr + start, &bytes, sizeof bytes);
     return 0;
@@ -445,7 +450,7 @@ static int form_page(struct parquet_writer *w, const struct leaf_writer *leaf,
         rc = buf_slice(&w->body, def);
     if (rc == 0)
         rc = buf_slice(&w->body, slice_from(plain, at->values));
-    return rc < 0 ? no_room(err, rc) : 0;
+    return rc < 0 ? parquet_no_room(err, rc) : 0;
 }
 
 static bool same_levels(const uint8_t *a, const uint8_t *b, uint32_t count)
@@ -504,7 +509,7 @@ static int put_made(struct parquet_writer *w, const struct leaf_writer *leaf,
     if (rc == 0 && page->values == 0) {
         rc = keep_empty(w, leaf, c, page, from.entry, chunk, plain_bytes);
         if (rc < 0)
-            no_room(err, rc);
+            parquet_no_room(err, rc);
     }
     return rc;
 }
@@ -526,13 +531,13 @@ static int put_data(struct parquet_writer *w, const struct leaf_writer *leaf,
         chunk->page_type = w->empty.page_type;
         chunk->stored_bytes += w->empty_bytes.len;
         chunk->plain_bytes += w->empty.plain_bytes;
-        rc = put(w, out, buf_view(&w->empty_bytes), err);
+        rc = parquet_put(w, out, buf_view(&w->empty_bytes), err);
     } else {
         rc = put_made(w, leaf, c, from, to, &info, chunk, out, err);
     }
     info.bytes = (uint32_t)(w->offset - info.offset);
     if (rc == 0 && !vec_push(&w->pages, info))
-        rc = no_room(err, ERR_NOMEM);
+        rc = parquet_no_room(err, ERR_NOMEM);
     return rc;
 }
 
@@ -559,7 +564,7 @@ static int keep_bounds(struct parquet_writer *w, const struct leaf_writer *leaf,
         rc = buf_slice(&w->bounds, min);
     if (rc == 0)
         rc = buf_slice(&w->bounds, max);
-    return rc < 0 ? no_room(err, rc) : 0;
+    return rc < 0 ? parquet_no_room(err, rc) : 0;
 }
 
 static int seen_reserve(struct parquet_writer *w, const struct column *c, struct err *err)
@@ -567,7 +572,7 @@ static int seen_reserve(struct parquet_writer *w, const struct column *c, struct
     if (!c->has_dict || w->seen.count >= c->dict_count)
         return 0;
     if (!vec_reserve(&w->seen, c->dict_count - w->seen.count))
-        return no_room(err, ERR_NOMEM);
+        return parquet_no_room(err, ERR_NOMEM);
     memset(w->seen.at + w->seen.count, 0, c->dict_count - w->seen.count);
     w->seen.count = c->dict_count;
     return 0;
@@ -614,9 +619,9 @@ static int put_chunk(struct parquet_writer *w, const struct leaf_writer *leaf,
     chunk.pages = w->pages.count;
     rc = keep_bounds(w, leaf, &chunk, err);
     if (rc == 0 && (rc = chunk_indexes_write(w, leaf, &chunk)) < 0)
-        no_room(err, rc);
+        parquet_no_room(err, rc);
     if (rc == 0 && !vec_push(&w->chunks, chunk))
-        rc = no_room(err, ERR_NOMEM);
+        rc = parquet_no_room(err, ERR_NOMEM);
     return rc;
 }
 
@@ -626,41 +631,40 @@ int parquet_writer_row_group(struct parquet_writer *w, const struct column *colu
     uint32_t rows = columns[0].rows;
     if (rows == 0)
         return err_set(err, ERR_INVALID, "row group without rows");
-    if (w->row_groups.count == ROW_GROUPS_MAX)
+    if (w->row_groups == ROW_GROUPS_MAX)
         return err_set(err, ERR_LIMIT, "more than %d row groups", ROW_GROUPS_MAX);
-    int rc = w->offset == 0 ? put(w, out, SLICE(PARQUET_MAGIC), err) : 0;
+    int rc = w->offset == 0 ? parquet_put(w, out, SLICE(PARQUET_MAGIC), err) : 0;
     struct row_group_info info = {.offset = w->offset, .rows = rows};
     w->empty = (struct empty_page){0};
+    vec_reset(&w->chunks);
+    buf_reset(&w->bounds);
     for (uint32_t i = 0; rc == 0 && i < w->leaf_count; i++) {
         rc = put_chunk(w, &w->leaves[i], &columns[i], rows, out, err);
         if (rc < 0)
             err_wrap(err, "column %s", w->leaves[i].node->name);
     }
-    if (rc == 0 && !vec_push(&w->row_groups, info))
-        rc = no_room(err, ERR_NOMEM);
-    return rc;
+    return rc < 0 ? rc : row_group_keep(w, info, err);
 }
 
 int parquet_writer_finish(struct parquet_writer *w, struct buf *out, uint32_t *footer_bytes,
                           struct err *err)
 {
-    int rc = w->offset == 0 ? put(w, out, SLICE(PARQUET_MAGIC), err) : 0;
+    int rc = w->offset == 0 ? parquet_put(w, out, SLICE(PARQUET_MAGIC), err) : 0;
     if (rc == 0)
-        rc = put(w, out, buf_view(&w->column_indexes), err);
+        rc = indexes_write(w, PARQUET_COLUMN_INDEXES, out, err);
     if (rc == 0)
-        rc = put(w, out, buf_view(&w->offset_indexes), err);
+        rc = indexes_write(w, PARQUET_OFFSET_INDEXES, out, err);
+    uint64_t start = w->offset;
+    if (rc == 0)
+        rc = footer_write(w, out, err);
     if (rc < 0)
         return rc;
-    size_t start = out->len;
-    rc = footer_write(w, out);
-    if (rc < 0)
-        return no_room(err, rc);
-    if (out->len - start > INT32_MAX)
-        return err_set(err, ERR_LIMIT, "footer of %zu bytes", out->len - start);
-    *footer_bytes = (uint32_t)(out->len - start);
-    w->offset += *footer_bytes;
+    if (w->offset - start > INT32_MAX)
+        return err_set(err, ERR_LIMIT, "footer of %llu bytes",
+                       (unsigned long long)(w->offset - start));
+    *footer_bytes = (uint32_t)(w->offset - start);
     uint8_t tail[PARQUET_TAIL_BYTES];
     memcpy(tail, footer_bytes, 4);
     memcpy(tail + 4, PARQUET_MAGIC, 4);
-    return put(w, out, slice_of(tail, sizeof tail), err);
+    return parquet_put(w, out, slice_of(tail, sizeof tail), err);
 }

@@ -54,7 +54,7 @@ static enum parquet_order pages_order(const struct parquet_writer *w,
 
 static int column_index_write(struct parquet_writer *w, const struct parquet_node *node)
 {
-    struct thrift_writer t = thrift_writer_of(&w->column_indexes);
+    struct thrift_writer t = thrift_writer_of(&w->stream[PARQUET_COLUMN_INDEXES]);
     uint32_t count = w->pages.count;
     const struct page_info *pages = w->pages.at;
     thrift_put_list(&t, 1, THRIFT_FALSE, count);
@@ -78,7 +78,7 @@ static int column_index_write(struct parquet_writer *w, const struct parquet_nod
 
 static int offset_index_write(struct parquet_writer *w)
 {
-    struct thrift_writer t = thrift_writer_of(&w->offset_indexes);
+    struct thrift_writer t = thrift_writer_of(&w->stream[PARQUET_OFFSET_INDEXES]);
     int64_t row = 0;
     thrift_put_list(&t, 1, THRIFT_STRUCT, w->pages.count);
     for (uint32_t i = 0; i < w->pages.count; i++) {
@@ -97,14 +97,82 @@ static int offset_index_write(struct parquet_writer *w)
 int chunk_indexes_write(struct parquet_writer *w, const struct leaf_writer *leaf,
                         struct chunk_info *chunk)
 {
-    size_t columns = w->column_indexes.len;
-    size_t offsets = w->offset_indexes.len;
+    const struct buf *columns = &w->stream[PARQUET_COLUMN_INDEXES];
+    const struct buf *offsets = &w->stream[PARQUET_OFFSET_INDEXES];
+    size_t columns_before = columns->len;
+    size_t offsets_before = offsets->len;
     int rc = column_index_write(w, leaf->node);
     if (rc == 0)
         rc = offset_index_write(w);
-    chunk->column_index_bytes = (uint32_t)(w->column_indexes.len - columns);
-    chunk->offset_index_bytes = (uint32_t)(w->offset_indexes.len - offsets);
+    chunk->column_index_bytes = (uint32_t)(columns->len - columns_before);
+    chunk->offset_index_bytes = (uint32_t)(offsets->len - offsets_before);
+    w->stream_bytes[PARQUET_COLUMN_INDEXES] += chunk->column_index_bytes;
+    w->stream_bytes[PARQUET_OFFSET_INDEXES] += chunk->offset_index_bytes;
     return rc;
+}
+
+/* ---- what is told at the end of the file ---- */
+
+static int streams_shelve(struct parquet_writer *w, struct err *err)
+{
+    const struct parquet_shelf *shelf = w->opts.shelf;
+    int rc = 0;
+    for (int i = 0; i < PARQUET_STREAMS && rc == 0; i++) {
+        if (w->stream[i].len == 0)
+            continue;
+        rc = shelf->put(shelf->ctx, (enum parquet_stream)i, buf_view(&w->stream[i]), err);
+        buf_reset(&w->stream[i]);
+    }
+    return rc;
+}
+
+int row_group_keep(struct parquet_writer *w, struct row_group_info info, struct err *err)
+{
+    struct buf *out = &w->stream[PARQUET_CHUNKS];
+    info.bounds_bytes = w->bounds.len;
+    int rc = buf_append(out, &info, sizeof info);
+    if (rc == 0)
+        rc = buf_append(out, w->chunks.at, w->leaf_count * sizeof *w->chunks.at);
+    if (rc == 0)
+        rc = buf_slice(out, buf_view(&w->bounds));
+    if (rc < 0)
+        return parquet_no_room(err, rc);
+    w->row_groups++;
+    w->rows += info.rows;
+    size_t bytes = 0;
+    for (int i = 0; i < PARQUET_STREAMS; i++)
+        bytes += w->stream[i].len;
+    return w->opts.shelf && bytes >= w->opts.shelf_bytes ? streams_shelve(w, err) : 0;
+}
+
+/* What a stream's pieces are for: fn gets each, in order. */
+typedef int(piece_fn)(struct parquet_writer *w, struct slice piece, void *ctx, struct err *err);
+
+static int stream_each(struct parquet_writer *w, enum parquet_stream stream, piece_fn *fn,
+                       void *ctx, struct err *err)
+{
+    const struct parquet_shelf *shelf = w->opts.shelf;
+    struct buf piece;
+    int rc = 0;
+    buf_init(&piece, INT32_MAX);
+    while (shelf && rc == 0) {
+        rc = shelf->get(shelf->ctx, stream, &piece, err);
+        if (rc == 0)
+            rc = fn(w, buf_view(&piece), ctx, err);
+    }
+    buf_clear(&piece);
+    return rc < 0 ? rc : fn(w, buf_view(&w->stream[stream]), ctx, err);
+}
+
+static int put_piece(struct parquet_writer *w, struct slice piece, void *out, struct err *err)
+{
+    return parquet_put(w, out, piece, err);
+}
+
+int indexes_write(struct parquet_writer *w, enum parquet_stream stream, struct buf *out,
+                  struct err *err)
+{
+    return stream_each(w, stream, put_piece, out, err);
 }
 
 /* ---- footer: schema ---- */
@@ -244,57 +312,90 @@ static void put_chunk_metadata(struct thrift_writer *t, const struct parquet_wri
     thrift_put_stop(t);
 }
 
-/* Where the next chunk's indexes lie. */
-struct index_offsets {
-    uint64_t column, offset;
+/* How far the row groups are told. */
+struct told {
+    struct buf *out, row_group; /* its thrift form */
+    uint64_t column, offset;    /* in the file: the next chunk's indexes */
+    uint32_t row_groups;
 };
 
-static void put_row_group(struct thrift_writer *t, const struct parquet_writer *w, uint32_t i,
-                          struct index_offsets *at)
+static void put_row_group(struct thrift_writer *t, const struct parquet_writer *w,
+                          const struct row_group_info *rg, struct told *at)
 {
-    const struct row_group_info *rg = &w->row_groups.at[i];
-    const struct chunk_info *chunks = w->chunks.at + (size_t)i * w->leaf_count;
     uint64_t plain = 0;
     uint64_t stored = 0;
     thrift_put_elem_struct(t);
     thrift_put_list(t, 1, THRIFT_STRUCT, w->leaf_count);
     for (uint32_t k = 0; k < w->leaf_count; k++) {
+        const struct chunk_info *c = &w->chunks.at[k];
         thrift_put_elem_struct(t);
         thrift_put_i64(t, 2, 0);
-        put_chunk_metadata(t, w, &w->leaves[k], &chunks[k]);
+        put_chunk_metadata(t, w, &w->leaves[k], c);
         thrift_put_i64(t, 4, (int64_t)at->offset);
-        thrift_put_i32(t, 5, (int32_t)chunks[k].offset_index_bytes);
+        thrift_put_i32(t, 5, (int32_t)c->offset_index_bytes);
         thrift_put_i64(t, 6, (int64_t)at->column);
-        thrift_put_i32(t, 7, (int32_t)chunks[k].column_index_bytes);
+        thrift_put_i32(t, 7, (int32_t)c->column_index_bytes);
         thrift_put_stop(t);
-        at->column += chunks[k].column_index_bytes;
-        at->offset += chunks[k].offset_index_bytes;
-        plain += chunks[k].plain_bytes;
-        stored += chunks[k].stored_bytes;
+        at->column += c->column_index_bytes;
+        at->offset += c->offset_index_bytes;
+        plain += c->plain_bytes;
+        stored += c->stored_bytes;
     }
     thrift_put_i64(t, 2, (int64_t)plain);
     thrift_put_i64(t, 3, rg->rows);
     thrift_put_list(t, 4, THRIFT_STRUCT, 0);
     thrift_put_i64(t, 5, (int64_t)rg->offset);
     thrift_put_i64(t, 6, (int64_t)stored);
-    thrift_put_i16(t, 7, (int16_t)i);
+    thrift_put_i16(t, 7, (int16_t)at->row_groups++);
     thrift_put_stop(t);
 }
 
-int footer_write(const struct parquet_writer *w, struct buf *out)
+/* The records of some row groups: back to where they were when they were written. */
+static int put_row_groups(struct parquet_writer *w, struct slice piece, void *ctx, struct err *err)
 {
-    struct thrift_writer t = thrift_writer_of(out);
-    struct index_offsets at = {.column = w->offset - w->offset_indexes.len - w->column_indexes.len,
-                               .offset = w->offset - w->offset_indexes.len};
-    int64_t rows = 0;
-    for (uint32_t i = 0; i < w->row_groups.count; i++)
-        rows += w->row_groups.at[i].rows;
+    struct told *at = ctx;
+    size_t chunks_bytes = w->leaf_count * sizeof *w->chunks.at;
+    int rc = 0;
+    while (piece.len > 0 && rc == 0) {
+        struct row_group_info info;
+        assert(piece.len >= sizeof info + chunks_bytes);
+        memcpy(&info, piece.ptr, sizeof info);
+        piece = slice_from(piece, sizeof info);
+        memcpy(w->chunks.at, piece.ptr, chunks_bytes);
+        piece = slice_from(piece, chunks_bytes);
+        assert(piece.len >= info.bounds_bytes);
+        buf_reset(&w->bounds);
+        rc = buf_append(&w->bounds, piece.ptr, info.bounds_bytes);
+        piece = slice_from(piece, info.bounds_bytes);
+        buf_reset(&at->row_group);
+        struct thrift_writer t = thrift_writer_of(&at->row_group);
+        put_row_group(&t, w, &info, at);
+        rc = rc < 0 ? rc : t.rc;
+        rc = rc < 0 ? parquet_no_room(err, rc)
+                    : parquet_put(w, at->out, buf_view(&at->row_group), err);
+    }
+    return rc;
+}
+
+/* The footer is written in three parts, so that its row groups need not be in memory at once. */
+int footer_write(struct parquet_writer *w, struct buf *out, struct err *err)
+{
+    struct told at = {.out = out,
+                      .column = w->offset - w->stream_bytes[PARQUET_OFFSET_INDEXES] -
+                                w->stream_bytes[PARQUET_COLUMN_INDEXES],
+                      .offset = w->offset - w->stream_bytes[PARQUET_OFFSET_INDEXES]};
+    struct buf part;
+    buf_init(&part, INT32_MAX);
+    buf_init(&at.row_group, INT32_MAX);
+    struct thrift_writer t = thrift_writer_of(&part);
     thrift_put_i32(&t, 1, 2);
     put_schema(&t, w);
-    thrift_put_i64(&t, 3, rows);
-    thrift_put_list(&t, 4, THRIFT_STRUCT, w->row_groups.count);
-    for (uint32_t i = 0; i < w->row_groups.count; i++)
-        put_row_group(&t, w, i, &at);
+    thrift_put_i64(&t, 3, w->rows);
+    thrift_put_list(&t, 4, THRIFT_STRUCT, w->row_groups);
+    int rc = t.rc < 0 ? parquet_no_room(err, t.rc) : parquet_put(w, out, buf_view(&part), err);
+    if (rc == 0)
+        rc = stream_each(w, PARQUET_CHUNKS, put_row_groups, &at, err);
+    buf_reset(&part);
     thrift_put_list(&t, 5, THRIFT_STRUCT, 0);
     thrift_put_binary(&t, 6, slice_cstr(w->opts.created_by));
     thrift_put_list(&t, 7, THRIFT_STRUCT, w->leaf_count);
@@ -305,5 +406,9 @@ int footer_write(const struct parquet_writer *w, struct buf *out)
         thrift_put_stop(&t);
     }
     thrift_put_stop(&t);
-    return t.rc;
+    if (rc == 0)
+        rc = t.rc < 0 ? parquet_no_room(err, t.rc) : parquet_put(w, out, buf_view(&part), err);
+    buf_clear(&part);
+    buf_clear(&at.row_group);
+    return rc;
 }

@@ -44,7 +44,7 @@ struct chunk_info {
     int64_t null_count;
     uint32_t pages;
     bool has_bounds;
-    size_t bounds_at; /* in parquet_writer.bounds: min, then max */
+    size_t bounds_at; /* in the row group's bounds: min, then max */
     uint32_t min_bytes, max_bytes;
     uint32_t column_index_bytes, offset_index_bytes;
 };
@@ -60,9 +60,11 @@ struct empty_page {
     size_t plain_bytes; /* header included */
 };
 
+/* A row group's record in the stream of chunks: this, its chunks, their bounds. */
 struct row_group_info {
     uint64_t offset;
     int64_t rows;
+    size_t bounds_bytes;
 };
 
 struct parquet_writer {
@@ -71,9 +73,12 @@ struct parquet_writer {
     uint32_t leaf_count;
     uint32_t *parents; /* of each node, for paths */
     uint64_t offset;   /* in the file, of what is appended next */
-    VEC(struct row_group_info) row_groups;
-    VEC(struct chunk_info) chunks;             /* leaf_count a row group */
-    struct buf column_indexes, offset_indexes; /* of all chunks, in order */
+    uint32_t row_groups;
+    int64_t rows;
+    struct buf stream[PARQUET_STREAMS]; /* of row groups that are written, what is not shelved */
+    uint64_t stream_bytes[2];           /* of all page indexes, by stream */
+    /* Of the row group that is being written, or told of. */
+    VEC(struct chunk_info) chunks;
     struct buf bounds;
     /* Of the chunk that is being written; kept for the next. */
     VEC(struct page_info) pages;
@@ -105,7 +110,18 @@ struct slice bound_cut_max(const struct parquet_node *node, struct slice max, ui
 /* Append the indexes of the chunk of w->pages and note their lengths. */
 int chunk_indexes_write(struct parquet_writer *w, const struct leaf_writer *leaf,
                         struct chunk_info *chunk);
-/* Appends FileMetaData. */
-int footer_write(const struct parquet_writer *w, struct buf *out);
+/* The row group of w->chunks is written: its record goes to the stream, and streams that have
+ * become long to the shelf. */
+int row_group_keep(struct parquet_writer *w, struct row_group_info info, struct err *err);
+/* Append the page indexes of all chunks; FileMetaData. */
+int indexes_write(struct parquet_writer *w, enum parquet_stream stream, struct buf *out,
+                  struct err *err);
+int footer_write(struct parquet_writer *w, struct buf *out, struct err *err);
+
+/* ---- parquet_write.c ---- */
+
+/* Appends, or drains: counts the bytes. */
+int parquet_put(struct parquet_writer *w, struct buf *out, struct slice bytes, struct err *err);
+int parquet_no_room(struct err *err, int rc);
 
 #endif

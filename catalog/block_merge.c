@@ -243,9 +243,7 @@ static int inputs_open(struct merge *m, uint64_t *objects_max)
         if (rc < 0)
             return rc;
         m->input_count++;
-        const struct parquet_file *f = block_rows_file(in->rows);
-        for (uint32_t g = 0; g < f->row_group_count; g++)
-            *objects_max += (uint64_t)f->row_groups[g].rows;
+        *objects_max += block_rows_total(in->rows);
     }
     m->stats.rows_total = *objects_max;
     return 0;

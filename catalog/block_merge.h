@@ -6,10 +6,11 @@
  * not computed again but taken from the first fragment that has one, as Tempo does it; nested sets,
  * times and service stats are computed anew.
  *
- * Memory stays below 128 MB: what is read ahead shares one budget, and row groups are cut early
- * enough. What still grows with a block is its metadata, some 30 KB a row group of ours (of about
- * 5 MB) until the footer is written, so that blocks of more than some 5 GB take more; and a single
- * trace is never split. */
+ * Memory stays below 128 MB however large the blocks are: what is read ahead shares one budget, row
+ * groups are cut early enough, and the metadata of row groups is neither held of the inputs nor of
+ * the output (what the file tells at its end waits in the store meanwhile). What is left to grow is
+ * the bloom filter, 1.2 bytes a trace, and an index entry of 16 bytes a row group; a single trace is
+ * never split. */
 #ifndef CATALOG_BLOCK_MERGE_H
 #define CATALOG_BLOCK_MERGE_H
 

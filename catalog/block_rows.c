@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "block/assemble.h"
+#include "catalog/block_groups.h"
 
 #define WINDOW_BYTES_DEFAULT ((size_t)8 << 20)
 /* Spans of the first window, whose size is not known yet, and what any window may have. */
@@ -50,10 +51,12 @@ struct block_rows {
     struct block_rows_opts opts;
     char uuid[37];
     struct buf key;
-    struct arena *footer, *group;  /* by how long they are needed */
+    struct arena *footer, *group;  /* by how long they are needed: the head, a row group's */
+    struct arena *index;           /* the same: its offset indexes */
     struct arena *columns, *pages; /* of the scratch */
     struct block_rows_scratch own;
-    struct parquet_file *file;
+    struct block_groups groups;
+    const struct parquet_file *file; /* row_groups[0] is the one that is read */
     struct leaf_state leaf[BLOCK_LEAVES];
     int leaves[BLOCK_LEAVES]; /* those that the file has, that of span ids first */
     int leaf_count;
@@ -105,8 +108,9 @@ static int rows_wrap(const struct block_rows *r, int rc, struct err *err)
 static int bind(struct block_rows *r, struct err *err)
 {
     int leaf_of[BLOCK_LEAVES];
-    int rc =
-        block_open(r->opts.store, r->opts.meta, r->opts.deadline_mono_ns, r->footer, &r->file, err);
+    int rc = block_groups_open(&r->groups, r->opts.store, r->opts.meta, buf_view(&r->key),
+                               r->opts.deadline_mono_ns, r->footer, err);
+    r->file = r->groups.file;
     if (rc == 0)
         rc = block_schema_bind(r->file, r->opts.meta->version, leaf_of, err);
     if (rc < 0)
@@ -137,8 +141,9 @@ int block_rows_new(const struct block_rows_opts *opts, struct block_rows **out, 
     }
     r->footer = arena_new(LIMIT_FOOTER_ARENA_BYTES);
     r->group = arena_new(LIMIT_FOOTER_ARENA_BYTES);
+    r->index = arena_new(LIMIT_FOOTER_ARENA_BYTES);
     assert(!opts->scratch || !opts->keep_columns);
-    int rc = r->footer && r->group
+    int rc = r->footer && r->group && r->index
                  ? block_key(&r->key, opts->meta->tenant, opts->meta->id, "data.parquet")
                  : ERR_NOMEM;
     if (rc < 0)
@@ -167,6 +172,8 @@ void block_rows_free(struct block_rows *r)
     buf_clear(&r->key);
     arena_free(r->footer);
     arena_free(r->group);
+    arena_free(r->index);
+    block_groups_clear(&r->groups);
     block_rows_scratch_clear(&r->own);
     arena_free(r->window.text);
     span_batch_clear(&r->window.batch);
@@ -175,14 +182,14 @@ void block_rows_free(struct block_rows *r)
     free(r);
 }
 
-const struct parquet_file *block_rows_file(const struct block_rows *r)
+uint64_t block_rows_total(const struct block_rows *r)
 {
-    return r->file;
+    return (uint64_t)r->file->rows;
 }
 
 uint64_t block_rows_fetched(const struct block_rows *r)
 {
-    return r->fetched;
+    return r->fetched + r->groups.fetched;
 }
 
 struct arena *block_rows_take_text(struct block_rows *r)
@@ -289,7 +296,7 @@ static int wants_fetch(struct block_rows *r, size_t want_count, struct err *err)
 
 static const struct parquet_chunk *chunk_of(const struct block_rows *r, int leaf)
 {
-    return &r->file->row_groups[r->row_group].chunks[r->leaf[leaf].file_leaf];
+    return &r->file->row_groups[0].chunks[r->leaf[leaf].file_leaf];
 }
 
 static uint64_t dict_bytes_of(const struct parquet_chunk *c)
@@ -324,8 +331,8 @@ static int indexes_load(struct block_rows *r, struct err *err)
         if (c->offset_index_bytes == 0)
             continue;
         rc = parquet_offset_index_decode(
-            r->file, r->row_group, (uint32_t)l->file_leaf,
-            raw_part(&raw, c->offset_index_offset, c->offset_index_bytes), r->group, &l->pages,
+            r->file, 0, (uint32_t)l->file_leaf,
+            raw_part(&raw, c->offset_index_offset, c->offset_index_bytes), r->index, &l->pages,
             &l->page_count, err);
     }
     raw_drop(r, &raw);
@@ -335,16 +342,16 @@ static int indexes_load(struct block_rows *r, struct err *err)
 /* The next row group that has rows: 0, 1 at the end. */
 static int group_next(struct block_rows *r, struct err *err)
 {
-    if (r->group_open)
-        r->row_group++;
     r->group_open = false;
-    while (r->row_group < r->file->row_group_count && r->file->row_groups[r->row_group].rows == 0)
-        r->row_group++;
-    if (r->row_group == r->file->row_group_count)
-        return 1;
+    do {
+        int rc = block_groups_next(&r->groups, r->group, err);
+        if (rc != 0)
+            return rc;
+    } while (r->file->row_groups[0].rows == 0);
+    r->row_group = r->groups.next - 1;
     r->group_open = true;
     r->row = 0;
-    arena_reset(r->group);
+    arena_reset(r->index);
     for (int i = 0; i < BLOCK_LEAVES; i++) {
         struct leaf_state *l = &r->leaf[i];
         l->pages = NULL;
@@ -352,8 +359,8 @@ static int group_next(struct block_rows *r, struct err *err)
         raw_drop(r, &l->dict);
         raw_drop(r, &l->data);
     }
-    r->spans_per_row = (double)chunk_of(r, BLOCK_SPAN_ID)->num_values /
-                       (double)r->file->row_groups[r->row_group].rows;
+    r->spans_per_row =
+        (double)chunk_of(r, BLOCK_SPAN_ID)->num_values / (double)r->file->row_groups[0].rows;
     return indexes_load(r, err);
 }
 
@@ -366,8 +373,8 @@ static int pages_of(const struct block_rows *r, int leaf, int64_t rows,
     const struct leaf_state *l = &r->leaf[leaf];
     const struct parquet_chunk *c = chunk_of(r, leaf);
     if (l->page_count)
-        return parquet_page_span(l->pages, l->page_count, r->file->row_groups[r->row_group].rows,
-                                 r->row, rows, out, err);
+        return parquet_page_span(l->pages, l->page_count, r->file->row_groups[0].rows, r->row, rows,
+                                 out, err);
     *out = (struct parquet_page_span){.offset = c->data_offset,
                                       .bytes = c->offset + c->bytes - c->data_offset};
     return 0;
@@ -528,7 +535,7 @@ static int column_read(struct block_rows *r, int leaf, uint32_t *rows, struct er
     if (rc < 0)
         return rc;
     arena_reset(r->pages);
-    rc = parquet_rows_decode(r->file, r->row_group, (uint32_t)l->file_leaf,
+    rc = parquet_rows_decode(r->file, 0, (uint32_t)l->file_leaf,
                              raw_part(&l->dict, c->offset, dict_bytes_of(c)),
                              raw_part(&l->data, span.offset, span.bytes), span.first_row, r->row,
                              *rows, r->pages, &column, err);
@@ -628,7 +635,7 @@ static void adapt(struct block_rows *r)
 static int window_fill(struct block_rows *r, struct err *err)
 {
     struct block_window *w = &r->window;
-    int64_t left = r->file->row_groups[r->row_group].rows - r->row;
+    int64_t left = r->file->row_groups[0].rows - r->row;
     double guess = (double)r->spans_max / (r->spans_per_row > 1 ? r->spans_per_row : 1);
     uint32_t rows = guess < 1 ? 1 : guess > ROWS_MOST ? ROWS_MOST : (uint32_t)guess;
     if (rows > left)
@@ -661,7 +668,7 @@ static int window_fill(struct block_rows *r, struct err *err)
 int block_rows_next(struct block_rows *r, struct block_window **out, struct err *err)
 {
     int rc = 0;
-    while (!r->group_open || r->row == r->file->row_groups[r->row_group].rows) {
+    while (!r->group_open || r->row == r->file->row_groups[0].rows) {
         rc = group_next(r, err);
         if (rc != 0)
             return rows_wrap(r, rc, err);

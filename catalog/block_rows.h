@@ -45,7 +45,7 @@ struct block_window {
     struct arena *text;           /* holds the strings */
 };
 
-/* Reads the footer. Errors name the block. */
+/* Reads the footer's beginning. Errors name the block. */
 int block_rows_new(const struct block_rows_opts *opts, struct block_rows **out, struct err *err);
 void block_rows_free(struct block_rows *r); /* NULL is fine */
 
@@ -55,7 +55,7 @@ int block_rows_next(struct block_rows *r, struct block_window **out, struct err 
 /* Takes the window's strings over, so that they live on after the next call. */
 struct arena *block_rows_take_text(struct block_rows *r);
 
-const struct parquet_file *block_rows_file(const struct block_rows *r);
+uint64_t block_rows_total(const struct block_rows *r);   /* rows that the footer tells of */
 uint64_t block_rows_fetched(const struct block_rows *r); /* bytes read from the store so far */
 
 #endif

@@ -36,7 +36,7 @@ void block_writer_free(struct block_writer *w); /* aborts what was not finished;
 
 /* Writes data.parquet as it goes, then blooms and index, and meta.json last: a reader sees the
  * whole block or none. Not for two threads at once; all slices in opts outlive the block's
- * finish. A block that was begun and not finished is aborted. */
+ * finish, or the free of a writer that did not get there. A block that was begun and not finished is aborted. */
 int block_writer_begin(struct block_writer *w, const struct block_writer_opts *opts,
                        struct err *err);
 /* Traces in ascending order of id. The bytes behind the spans must live until finish, or until the
@@ -57,5 +57,19 @@ int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct 
 /* Footer of a block's data.parquet, in the arena. */
 int block_open(struct objstore *store, const struct block_meta *meta, uint64_t deadline_mono_ns,
                struct arena *a, struct parquet_file **out, struct err *err);
+
+/* The last bytes of data.parquet. */
+struct block_tail {
+    uint64_t file_bytes;
+    uint32_t footer_bytes;
+    struct buf bytes; /* the caller clears it, on success alone */
+};
+/* One request for the footer as long as it is told to take at most bytes, else for the file's end.
+ * ERR_CORRUPT where it contradicts meta. */
+int block_tail_read(struct objstore *store, struct slice key, const struct block_meta *meta,
+                    uint64_t bytes, uint64_t deadline_mono_ns, struct block_tail *out,
+                    struct err *err);
+/* The footer; empty when the tail does not have all of it. */
+struct slice block_tail_footer(const struct block_tail *t);
 
 #endif

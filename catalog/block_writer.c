@@ -7,14 +7,21 @@
 #include "block/bloom.h"
 #include "catalog/block_store.h"
 
-/* Encoded bytes of one row group held before they go to the upload. */
-#define LIMIT_ROW_GROUP_BYTES ((size_t)2 << 30)
+/* Encoded bytes that are held before they go to the upload: a page is the least. */
+#define LIMIT_ENCODED_BYTES ((size_t)2 << 30)
+
+/* Pieces of the file's metadata that are kept in the store until the end of the file. */
+struct shelf {
+    uint32_t put, got; /* pieces */
+};
 
 struct block_writer {
     struct objstore *store;
     struct block_writer_opts opts;
     struct shredder *shredder;
     struct parquet_writer *parquet;
+    struct parquet_shelf shelf_ops;
+    struct shelf shelf[PARQUET_STREAMS];
     struct objstore_upload *upload;
     struct buf key;
     struct buf encoded;
@@ -26,14 +33,63 @@ struct block_writer {
     uint64_t start_unix_ns, end_unix_ns;
 };
 
+/* ---- metadata of a long file ---- */
+
+/* Beside data.parquet, under a name that no reader looks for. */
+static int shelf_key(struct block_writer *w, enum parquet_stream stream, uint32_t n,
+                     struct err *err)
+{
+    char name[48];
+    snprintf(name, sizeof name, "data.parquet.footer-%d-%u", stream, n);
+    buf_reset(&w->key);
+    int rc = block_key(&w->key, w->opts.tenant, w->opts.id, name);
+    return rc < 0 ? err_set(err, rc, "the block's key is too long") : 0;
+}
+
+static int shelf_put(void *ctx, enum parquet_stream stream, struct slice piece, struct err *err)
+{
+    struct block_writer *w = ctx;
+    int rc = shelf_key(w, stream, w->shelf[stream].put, err);
+    if (rc < 0)
+        return rc;
+    w->shelf[stream].put++;
+    return objstore_put(w->store, buf_view(&w->key), piece, 0, w->opts.deadline_mono_ns, err);
+}
+
+static int shelf_get(void *ctx, enum parquet_stream stream, struct buf *out, struct err *err)
+{
+    struct block_writer *w = ctx;
+    if (w->shelf[stream].got == w->shelf[stream].put)
+        return 1;
+    int rc = shelf_key(w, stream, w->shelf[stream].got++, err);
+    buf_reset(out);
+    return rc < 0 ? rc
+                  : objstore_get(w->store, buf_view(&w->key), w->opts.deadline_mono_ns, out, err);
+}
+
+/* As far as the store lets us: what stays behind is no part of the block. */
+static void shelf_clear(struct block_writer *w)
+{
+    for (int i = 0; i < PARQUET_STREAMS; i++) {
+        for (uint32_t n = 0; n < w->shelf[i].put; n++) {
+            if (shelf_key(w, (enum parquet_stream)i, n, NULL) == 0)
+                objstore_delete(w->store, buf_view(&w->key), w->opts.deadline_mono_ns, NULL);
+        }
+        w->shelf[i] = (struct shelf){0};
+    }
+}
+
+/* ---- life ---- */
+
 int block_writer_new(struct objstore *store, struct block_writer **out, struct err *err)
 {
     struct block_writer *w = calloc(1, sizeof *w);
     if (!w)
         return err_set(err, ERR_NOMEM, "no memory for a block writer");
     w->store = store;
+    w->shelf_ops = (struct parquet_shelf){.ctx = w, .put = shelf_put, .get = shelf_get};
     buf_init(&w->key, 4096);
-    buf_init(&w->encoded, LIMIT_ROW_GROUP_BYTES);
+    buf_init(&w->encoded, LIMIT_ENCODED_BYTES);
     int rc = shredder_new(&w->shredder, err);
     if (rc < 0) {
         block_writer_free(w);
@@ -46,6 +102,7 @@ int block_writer_new(struct objstore *store, struct block_writer **out, struct e
 /* What one block leaves behind; storage for the next is kept. */
 static void end_block(struct block_writer *w)
 {
+    shelf_clear(w);
     objstore_upload_abort(w->upload);
     parquet_writer_free(w->parquet);
     bloom_free(w->bloom);
@@ -86,6 +143,14 @@ static int bloom_begin(struct block_writer *w, uint64_t count, struct err *err)
     return bloom_new(count, w->opts.bloom_false_positive, bloom_bytes(w, count), &w->bloom, err);
 }
 
+static int drain(void *ctx, struct buf *out, struct err *err)
+{
+    struct block_writer *w = ctx;
+    int rc = objstore_upload_write(w->upload, buf_view(out), err);
+    buf_reset(out);
+    return rc;
+}
+
 int block_writer_begin(struct block_writer *w, const struct block_writer_opts *opts,
                        struct err *err)
 {
@@ -93,6 +158,9 @@ int block_writer_begin(struct block_writer *w, const struct block_writer_opts *o
         .schema = block_schema,
         .node_count = block_schema_count,
         .created_by = "rubato",
+        .drain = drain,
+        .drain_ctx = w,
+        .shelf = &w->shelf_ops,
     };
     end_block(w);
     w->opts = *opts;
@@ -122,8 +190,7 @@ static int flush_row_group(struct block_writer *w, struct err *err)
         return err_set(err, ERR_NOMEM, "no memory for a block's index");
     int rc = parquet_writer_row_group(w->parquet, shredder_columns(w->shredder), &w->encoded, err);
     if (rc == 0)
-        rc = objstore_upload_write(w->upload, buf_view(&w->encoded), err);
-    buf_reset(&w->encoded);
+        rc = drain(w, &w->encoded, err);
     if (rc == 0)
         rc = shredder_reset(w->shredder, w->opts.dedicated, w->opts.dedicated_count, err);
     return rc;
@@ -210,7 +277,7 @@ int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct 
     if (rc == 0)
         rc = parquet_writer_finish(w->parquet, &w->encoded, &footer_bytes, err);
     if (rc == 0)
-        rc = objstore_upload_write(w->upload, buf_view(&w->encoded), err);
+        rc = drain(w, &w->encoded, err);
     if (rc == 0) {
         struct objstore_upload *u = w->upload;
         w->upload = NULL;
@@ -218,7 +285,6 @@ int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct 
     }
     if (rc < 0)
         return rc;
-    buf_reset(&w->encoded);
     bool told = w->opts.start_unix_ns || w->opts.end_unix_ns;
     *meta = (struct block_meta){
         .version = BLOCK_VPARQUET4,

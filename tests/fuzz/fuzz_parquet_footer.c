@@ -1,5 +1,5 @@
 /* Fuzz target: Parquet footers and tails. What decodes lies inside the file, can be found by its
- * path, and decodes again to the same. */
+ * path, and decodes again to the same, as a whole and a row group at a time. */
 #include <assert.h>
 
 #include "block/parquet.h"
@@ -48,6 +48,26 @@ static void check_file(const struct parquet_file *f)
     assert(rows == f->rows);
 }
 
+/* Writers put the row count before the row groups; a footer that does not is whole all the same. */
+static void check_by_row_groups(struct slice footer, struct arena *a, const struct parquet_file *f)
+{
+    struct parquet_file *head = NULL;
+    struct err err = {0};
+    size_t at = 0;
+    int rc = parquet_footer_begin(footer, FILE_BYTES, a, &head, &at, &err);
+    for (uint32_t i = 0; rc == 0 && i < head->row_group_count; i++) {
+        struct parquet_row_group g;
+        size_t taken = 0;
+        rc = parquet_footer_row_group(head, slice_from(footer, at), a, &g, &taken, &err);
+        assert(at + taken <= footer.len);
+        at += taken;
+        if (rc == 0)
+            check_row_group(head, &g);
+        assert(!f || rc == ERR_LIMIT || (rc == 0 && g.rows == f->row_groups[i].rows));
+    }
+    assert(!f || rc != 0 || head->row_group_count == f->row_group_count);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena *a = arena_new((size_t)64 << 20);
@@ -62,8 +82,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc < 0) {
         assert(rc == ERR_CORRUPT || rc == ERR_LIMIT || rc == ERR_UNSUPPORTED);
         assert(err.code == (enum err_code)rc && err.msg[0]);
+        check_by_row_groups(slice_of(data, size), a, NULL);
     } else {
         check_file(f);
+        check_by_row_groups(slice_of(data, size), a, f);
         rc = parquet_footer_decode(slice_of(data, size), FILE_BYTES, a, &again, &err);
         assert(rc == ERR_LIMIT || (rc == 0 && again->leaf_count == f->leaf_count &&
                                    again->row_group_count == f->row_group_count));

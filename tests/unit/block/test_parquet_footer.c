@@ -55,7 +55,10 @@ static void a_footer_cut_at_any_byte_is_corrupt(void **state)
 static bool chunk_same(const struct parquet_chunk *a, const struct parquet_chunk *b)
 {
     return a->offset == b->offset && a->bytes == b->bytes && a->data_offset == b->data_offset &&
-           a->codec == b->codec && a->num_values == b->num_values;
+           a->codec == b->codec && a->num_values == b->num_values &&
+           a->column_index_offset == b->column_index_offset &&
+           a->offset_index_offset == b->offset_index_offset && slice_eq(a->min, b->min) &&
+           slice_eq(a->max, b->max);
 }
 
 static bool leaf_same(const struct parquet_leaf *a, const struct parquet_leaf *b)
@@ -327,6 +330,61 @@ static void chunks_that_lie_about_their_place_are_refused(void **state)
     assert_int_equal(CLAIM(c->index_offset = -5), ERR_CORRUPT);
 }
 
+static void a_row_group_at_a_time_is_the_same_footer(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < sizeof tempo_blocks / sizeof tempo_blocks[0]; n++) {
+        struct slice file = file_read(tempo_blocks[n]), footer = footer_of(file);
+        struct arena *a = arena_new((size_t)16 << 20);
+        struct parquet_file *whole, *head;
+        struct err err = {0};
+        size_t at, taken;
+        assert_int_equal(parquet_footer_decode(footer, file.len, a, &whole, &err), 0);
+        assert_int_equal(parquet_footer_begin(footer, file.len, a, &head, &at, &err), 0);
+        assert_int_equal(head->rows, whole->rows);
+        assert_int_equal(head->leaf_count, whole->leaf_count);
+        assert_int_equal(head->row_group_count, whole->row_group_count);
+        assert_null(head->row_groups);
+        for (uint32_t g = 0; g < head->row_group_count; g++) {
+            struct parquet_row_group rg;
+            struct slice rest = slice_from(footer, at);
+            assert_int_equal(parquet_footer_row_group(head, rest, a, &rg, &taken, &err), 0);
+            assert_int_equal(rg.rows, whole->row_groups[g].rows);
+            for (uint32_t i = 0; i < head->leaf_count; i++)
+                assert_true(chunk_same(&rg.chunks[i], &whole->row_groups[g].chunks[i]));
+            /* Too few bytes are told apart from enough of them. */
+            for (size_t cut = 0; cut < taken; cut += 1 + cut / 4) {
+                size_t ignored;
+                assert_int_equal(
+                    parquet_footer_row_group(head, slice_of(rest.ptr, cut), a, &rg, &ignored, NULL),
+                    ERR_CORRUPT);
+            }
+            at += taken;
+        }
+        assert_true(at < footer.len);
+        arena_free(a);
+        slice_free(file);
+    }
+}
+
+static void a_footers_beginning_cut_short_is_corrupt(void **state)
+{
+    (void)state;
+    struct slice file = file_read(tempo_blocks[0]), footer = footer_of(file);
+    struct arena *a = arena_new((size_t)64 << 20);
+    struct parquet_file *head;
+    size_t at = 0, end;
+    assert_int_equal(parquet_footer_begin(footer, file.len, a, &head, &end, NULL), 0);
+    for (size_t cut = 0; cut < end; cut += 7) {
+        arena_reset(a);
+        assert_int_equal(
+            parquet_footer_begin(slice_of(footer.ptr, cut), file.len, a, &head, &at, NULL),
+            ERR_CORRUPT);
+    }
+    arena_free(a);
+    slice_free(file);
+}
+
 static void a_small_arena_is_a_limit_and_not_a_crash(void **state)
 {
     (void)state;
@@ -354,6 +412,8 @@ int main(void)
         cmocka_unit_test(long_paths_are_refused),
         cmocka_unit_test(impossible_schemas_are_refused),
         cmocka_unit_test(chunks_that_lie_about_their_place_are_refused),
+        cmocka_unit_test(a_row_group_at_a_time_is_the_same_footer),
+        cmocka_unit_test(a_footers_beginning_cut_short_is_corrupt),
         cmocka_unit_test(a_small_arena_is_a_limit_and_not_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

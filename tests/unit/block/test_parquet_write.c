@@ -486,6 +486,94 @@ static void a_full_output_buffer_is_an_error_and_leaks_nothing(void **state)
     sample_clear(&s);
 }
 
+/* ---- what is put aside ---- */
+
+struct test_shelf {
+    struct buf pieces[PARQUET_STREAMS][64];
+    uint32_t put[PARQUET_STREAMS], got[PARQUET_STREAMS];
+};
+
+static int test_put(void *ctx, enum parquet_stream stream, struct slice piece, struct err *err)
+{
+    struct test_shelf *s = ctx;
+    (void)err;
+    struct buf *b = &s->pieces[stream][s->put[stream]++];
+    assert_true(s->put[stream] <= 64);
+    buf_init(b, 1 << 20);
+    return buf_slice(b, piece);
+}
+
+static int test_get(void *ctx, enum parquet_stream stream, struct buf *out, struct err *err)
+{
+    struct test_shelf *s = ctx;
+    (void)err;
+    if (s->got[stream] == s->put[stream])
+        return 1;
+    buf_reset(out);
+    return buf_slice(out, buf_view(&s->pieces[stream][s->got[stream]++]));
+}
+
+struct drained {
+    struct buf to;
+    unsigned calls;
+};
+
+static int test_drain(void *ctx, struct buf *out, struct err *err)
+{
+    struct drained *d = ctx;
+    (void)err;
+    d->calls++;
+    int rc = buf_slice(&d->to, buf_view(out));
+    buf_reset(out);
+    return rc;
+}
+
+static void metadata_that_was_put_aside_makes_the_same_file(void **state)
+{
+    (void)state;
+    enum { GROUPS = 40 };
+    static struct test_shelf shelf;
+    const struct parquet_shelf ops = {.ctx = &shelf, .put = test_put, .get = test_get};
+    struct sample s;
+    struct drained drained = {.calls = 0};
+    sample_init(&s, 400, 5);
+    buf_init(&drained.to, SIZE_MAX / 2);
+    struct buf whole, out;
+    buf_init(&whole, SIZE_MAX / 2);
+    buf_init(&out, SIZE_MAX / 2);
+    struct err err = {0};
+    for (int with = 0; with < 2; with++) {
+        struct parquet_writer_opts opts = {.schema = sample_schema,
+                                           .node_count = SAMPLE_NODES,
+                                           .created_by = "rubato",
+                                           .drain = with ? test_drain : NULL,
+                                           .drain_ctx = &drained,
+                                           .shelf = with ? &ops : NULL,
+                                           .shelf_bytes = 10000};
+        struct buf *to = with ? &out : &whole;
+        struct parquet_writer *w;
+        uint32_t footer_bytes;
+        assert_int_equal(parquet_writer_new(&opts, &w, &err), 0);
+        for (int g = 0; g < GROUPS; g++)
+            assert_int_equal(parquet_writer_row_group(w, s.columns, to, &err), 0);
+        assert_int_equal(parquet_writer_finish(w, to, &footer_bytes, &err), 0);
+        parquet_writer_free(w);
+    }
+    assert_int_equal(test_drain(&drained, &out, &err), 0);
+    assert_true(drained.calls > 2);
+    assert_true(slice_eq(buf_view(&whole), buf_view(&drained.to)));
+    for (int i = 0; i < PARQUET_STREAMS; i++) {
+        assert_true(shelf.put[i] > 3);
+        assert_int_equal(shelf.got[i], shelf.put[i]);
+        for (uint32_t k = 0; k < shelf.put[i]; k++)
+            buf_clear(&shelf.pieces[i][k]);
+    }
+    buf_clear(&whole);
+    buf_clear(&out);
+    buf_clear(&drained.to);
+    sample_clear(&s);
+}
+
 static void schemas_that_cannot_be_written_are_refused(void **state)
 {
     (void)state;
@@ -527,6 +615,7 @@ int main(void)
         cmocka_unit_test(huge_values_stay_out_of_the_footer),
         cmocka_unit_test(pages_end_after_the_row_that_fills_them),
         cmocka_unit_test(a_full_output_buffer_is_an_error_and_leaks_nothing),
+        cmocka_unit_test(metadata_that_was_put_aside_makes_the_same_file),
         cmocka_unit_test(schemas_that_cannot_be_written_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
