@@ -355,6 +355,7 @@ void catalog_free(struct catalog *c)
     }
     while (c->shared.segments.count)
         catalog_remove_segment_locked(c, c->shared.segments.count - 1);
+    catalog_forget_lent_locked(c);
     for (uint32_t i = 0; i < c->shared.builds.count; i++)
         catalog_build_state_free(c->shared.builds.at[i]);
     for (uint32_t i = 0; i < c->shared.tombstones.count; i++)
@@ -576,8 +577,9 @@ int catalog_section_raw(struct catalog *c, const struct catalog_section *s,
     /* Kept for the next query when there is room and the segment is still live. */
     pthread_mutex_lock(&c->shared.mu);
     bool live;
-    catalog_segment_find_locked(c, seg->name, &live);
-    if (live && !seg->raw[s->index] &&
+    uint32_t at = catalog_segment_find_locked(c, seg->name, &live);
+    live = live && c->shared.segments.at[at] == seg;
+    if ((live || seg->lent) && !seg->raw[s->index] &&
         c->shared.raw_bytes + (*out)->len <= c->opts.live_bytes_max) {
         seg->raw[s->index] = shared_bytes_acquire(*out);
         c->shared.raw_bytes += (*out)->len;

@@ -55,6 +55,7 @@ struct catalog_segment {
     struct segment_footer footer;
     struct shared_bytes **raw; /* per section; NULL where not in memory */
     struct slice build;        /* name of the build that has it, or empty */
+    bool lent;                 /* known from a job: catalog_lend_section */
 };
 
 struct catalog_block *catalog_block_acquire(struct catalog_block *b);
@@ -105,6 +106,12 @@ void catalog_view_release(struct catalog_view *v);
 /* Requests of a section, from memory or the store. One reference in *out. */
 int catalog_section_raw(struct catalog *c, const struct catalog_section *s,
                         uint64_t deadline_mono_ns, struct shared_bytes **out, struct err *err);
+
+/* A section as a job of another process describes it; its fingerprints are left out. One reference
+ * in out->segment, which is the same for the same section while jobs keep naming it. */
+int catalog_lend_section(struct catalog *c, struct slice name,
+                         const struct segment_section *section, struct catalog_section *out,
+                         struct err *err);
 
 /* Tenants with blocks or segments; fn is called without the lock, slices good during the call. */
 typedef void(catalog_tenant_fn)(void *ctx, struct slice tenant);

@@ -64,6 +64,7 @@ struct catalog {
         uint64_t seq; /* of the next segment name */
         VEC(struct catalog_tenant *) tenants; /* ascending by name */
         VEC(struct catalog_segment *) segments; /* ascending by name */
+        VEC(struct catalog_segment *) lent;     /* of one section each */
         VEC(struct catalog_build_state *) builds;
         VEC(struct catalog_tombstone) tombstones;
         size_t raw_bytes; /* of sections in memory */
@@ -86,6 +87,9 @@ bool catalog_tombstone_locked(struct catalog *c, struct slice name);
 bool catalog_is_tombstoned_locked(const struct catalog *c, struct slice name);
 
 void catalog_build_state_free(struct catalog_build_state *b);
+
+/* catalog_lent.c */
+void catalog_forget_lent_locked(struct catalog *c);
 
 /* catalog_poll.c: one round; full lists the blocks too. */
 int catalog_poll(struct catalog *c, bool full, struct err *err);
