@@ -167,11 +167,14 @@ struct query_trace_result {
 
 /* ---- a pool of workers ---- */
 
-/* One piece of a query's data: a block, or the tenant's live sections. */
+/* One piece of a query's data: a block or some of its row groups, or the tenant's live sections. A
+ * trace is found in the whole block, whatever the row groups. */
 struct query_source {
     struct slice tenant;
     struct catalog_block *block;     /* or NULL: live */
     const struct catalog_view *view; /* live: its sections */
+    /* Of a block: row groups [first, end); end 0: all. */
+    uint32_t row_group_first, row_group_end;
 };
 
 struct query_worker {

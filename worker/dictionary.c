@@ -51,9 +51,12 @@ static int init_gets(struct scan *s, struct objstore_get *gets, size_t count, st
 
 static int run_gets(struct scan *s, struct objstore_get *gets, size_t count, struct err *err)
 {
+    enum query_step before = scan_step(s, QUERY_STEP_FETCH);
     int rc = objstore_get_many(s->store, gets, count, s->deadline_mono_ns, err);
+    scan_step(s, before);
+    s->stats->requests += count;
     for (size_t i = 0; i < count; i++) {
-        s->fetched_bytes += gets[i].out.len;
+        s->stats->bytes_read += gets[i].out.len;
         if (rc == 0 && gets[i].out.len != gets[i].bytes)
             rc = err_set(err, ERR_CORRUPT, "the object ends %zu bytes behind byte %llu, not %llu",
                          gets[i].out.len, (unsigned long long)gets[i].offset,

@@ -5,6 +5,24 @@
 
 #include "worker/worker_limits.h"
 
+enum query_step scan_step(struct scan *s, enum query_step step)
+{
+    enum query_step before = s->step;
+    uint64_t now = clock_mono_ns(s->clock);
+    if (before < QUERY_STEPS)
+        s->stats->step_ns[before] += now - s->step_mono_ns;
+    s->step = step;
+    s->step_mono_ns = now;
+    return before;
+}
+
+uint64_t scan_span_entries(const struct scan *s)
+{
+    int leaf = s->footer->leaf_of[BLOCK_SPAN_ID];
+    const struct parquet_row_group *rg = &s->footer->file->row_groups[s->row_group];
+    return leaf >= 0 && rg->chunks[leaf].num_values > 0 ? (uint64_t)rg->chunks[leaf].num_values : 0;
+}
+
 bool scan_has(const struct scan *s, int leaf)
 {
     return s->ready ? leaf < BLOCK_V4_LEAVES : s->footer->leaf_of[leaf] >= 0;
@@ -59,10 +77,14 @@ static int fetch(struct scan *s, const int *leaves, size_t count, struct err *er
                                         .bytes = chunk->bytes};
         buf_init(&gets[i].out, LIMIT_FETCH_BYTES);
     }
+    enum query_step before = scan_step(s, QUERY_STEP_FETCH);
     rc = objstore_get_many(s->store, gets, count, s->deadline_mono_ns, err);
+    s->stats->requests += count;
+    scan_step(s, QUERY_STEP_DECODE);
     for (size_t i = 0; i < count; i++) {
         struct slice bytes = buf_view(&gets[i].out);
-        s->fetched_bytes += bytes.len;
+        s->stats->bytes_read += bytes.len;
+        s->stats->columns++;
         if (rc == 0 && bytes.len != gets[i].bytes)
             rc = leaf_error(s, leaves[i], err, "the object ends inside the column chunk");
         if (rc == 0)
@@ -74,6 +96,7 @@ static int fetch(struct scan *s, const int *leaves, size_t count, struct err *er
         }
         buf_clear(&gets[i].out);
     }
+    scan_step(s, before);
     buf_clear(&key);
     return rc;
 }

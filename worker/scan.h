@@ -4,8 +4,9 @@
 #define WORKER_SCAN_H
 
 #include "base/column.h"
+#include "base/clock.h"
 #include "block/block_meta.h"
-#include "traceql/traceql.h"
+#include "query/query.h"
 #include "worker/footer_cache.h"
 
 struct scan {
@@ -18,8 +19,13 @@ struct scan {
     /* …or columns that are there already. */
     const struct column *ready;
 
+    /* What is done, and on what time is being spent since when; QUERY_STEPS: on nothing counted. */
+    const struct clock *clock;
+    struct query_stats *stats;
+    enum query_step step;
+    uint64_t step_mono_ns;
+
     struct arena *arena; /* everything below lives in it */
-    uint64_t fetched_bytes;
     struct column decoded[BLOCK_LEAVES];
     bool have[BLOCK_LEAVES];
 
@@ -28,6 +34,12 @@ struct scan {
     uint32_t *span_trace, *span_resource, *span_scope;
     bool have_maps;
 };
+
+/* From now on time is spent on that step. Returns the one before, to go back to. */
+enum query_step scan_step(struct scan *s, enum query_step step);
+
+/* About how many spans the row group has, by its footer. */
+uint64_t scan_span_entries(const struct scan *s);
 
 /* Makes sure that the leaves are decoded: all that are missing are fetched in one parallel wave. A
  * leaf that the file lacks becomes an empty column (entries 0). */

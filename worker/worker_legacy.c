@@ -3,21 +3,15 @@
  * A tag with a column of its own is looked for in that column, by part of the text, and may be
  * found on any span or resource of the trace. All others are compared whole, with strings only, and
  * must be found together on one resource or its spans. */
-#include <stdlib.h>
-
 #include "base/text.h"
 #include "base/vec.h"
 #include "worker/attr_walk.h"
-#include "worker/worker_limits.h"
-#include "worker/worker_priv.h"
+#include "worker/scan_source.h"
 
 struct legacy_job {
-    struct worker *worker;
     const struct query_legacy *q;
     struct arena *a; /* of the results */
     VEC(struct query_trace) traces;
-    uint64_t bytes;
-    uint32_t inspected;
     /* of the row group */
     struct scan *scan;
     uint8_t *match;     /* per trace: all tags so far */
@@ -223,8 +217,10 @@ static int take_trace(struct legacy_job *job, uint32_t trace, struct err *err)
                                      : err_set(err, ERR_NOMEM, "no memory for a search's results");
 }
 
-static int legacy_batch(struct legacy_job *job, struct scan *s, struct err *err)
+static int legacy_batch(void *ctx, struct scan *s, struct err *err)
 {
+    struct legacy_job *job = ctx;
+    scan_step(s, QUERY_STEP_EVALUATE);
     job->scan = s;
     job->resources = NULL;
     int rc = scan_need(s, result_leaves, RESULT_LEAVES, err);
@@ -238,7 +234,6 @@ static int legacy_batch(struct legacy_job *job, struct scan *s, struct err *err)
             return err_set(err, ERR_CORRUPT, "column %s: %u values, expected %u",
                            block_leaves[result_leaves[i]].path, have, s->traces);
     }
-    job->inspected += s->traces;
     job->match = arena_alloc(s->arena, s->traces);
     if (!job->match)
         return arena_err(s->arena, err, "a row group");
@@ -255,53 +250,10 @@ static int legacy_batch(struct legacy_job *job, struct scan *s, struct err *err)
 
 /* ---- the job ---- */
 
-static int legacy_block(struct legacy_job *job, struct catalog_block *block,
-                        uint64_t deadline_mono_ns, struct scan *s, struct arena *a, struct err *err)
+static bool is_done(void *ctx)
 {
-    struct worker *w = job->worker;
-    struct footer *footer;
-    int rc =
-        footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer, err);
-    if (rc < 0)
-        return rc;
-    for (uint32_t i = 0; rc == 0 && i < footer->file->row_group_count; i++) {
-        if (job->traces.count >= job->q->limit)
-            break;
-        if (clock_mono_ns(w->opts.clock) > deadline_mono_ns) {
-            rc = err_set(err, ERR_TIMEOUT, "the query's time is up");
-            break;
-        }
-        *s = (struct scan){.store = w->opts.store,
-                           .meta = &block->meta,
-                           .footer = footer,
-                           .row_group = i,
-                           .deadline_mono_ns = deadline_mono_ns,
-                           .arena = a};
-        rc = legacy_batch(job, s, err);
-        job->bytes += s->fetched_bytes;
-        counter_add(w->row_groups, 1);
-        if (rc < 0 && err)
-            err_wrap(err, "row group %u", i);
-        arena_reset(a);
-    }
-    footer_cache_put(w->footers, footer);
-    return rc;
-}
-
-static int legacy_live(struct legacy_job *job, const struct query_source *source,
-                       uint64_t deadline_mono_ns, struct scan *s, struct arena *a, struct err *err)
-{
-    struct live *live;
-    int rc = live_cache_get(job->worker->live, source->tenant, source->view, deadline_mono_ns,
-                            &live, err);
-    if (rc < 0 || !live)
-        return rc;
-    *s = (struct scan){
-        .ready = live_columns(live), .deadline_mono_ns = deadline_mono_ns, .arena = a};
-    rc = legacy_batch(job, s, err);
-    job->bytes += live_bytes(live);
-    live_release(live);
-    return rc;
+    const struct legacy_job *job = ctx;
+    return job->traces.count >= job->q->limit;
 }
 
 static int take_result(struct legacy_job *job, struct query_search_result *out, struct err *err)
@@ -319,27 +271,14 @@ int worker_legacy(void *self, const struct query_source *source, const struct qu
                   uint64_t deadline_mono_ns, struct arena *a, struct query_search_result *out,
                   struct err *err)
 {
-    struct worker *w = self;
-    struct legacy_job job = {.worker = w, .q = legacy, .a = a};
-    struct scan *s = calloc(1, sizeof *s);
-    struct arena *scratch = arena_new(LIMIT_SCAN_BYTES);
-    int rc = s && scratch ? 0 : err_set(err, ERR_NOMEM, "no memory for a scan");
+    struct legacy_job job = {.q = legacy, .a = a};
+    const struct scan_visit visit = {.batch = legacy_batch, .is_done = is_done, .ctx = &job};
     *out = (struct query_search_result){0};
-    if (rc == 0)
-        rc = source->block ? legacy_block(&job, source->block, deadline_mono_ns, s, scratch, err)
-                           : legacy_live(&job, source, deadline_mono_ns, s, scratch, err);
+    int rc = scan_source(self, source, &visit, deadline_mono_ns, &out->stats, err);
     if (rc == 0)
         rc = take_result(&job, out, err);
-    out->inspected_bytes = job.bytes;
-    out->inspected_traces = job.inspected;
-    counter_add(w->bytes, job.bytes);
+    out->inspected_bytes = out->stats.bytes_read;
+    out->inspected_traces = (uint32_t)out->stats.traces;
     vec_free(&job.traces);
-    arena_free(scratch);
-    free(s);
-    if (rc < 0 && source->block && err) {
-        char uuid[37];
-        uuid_format(source->block->meta.id, uuid);
-        err_wrap(err, "block %s", uuid);
-    }
     return rc;
 }

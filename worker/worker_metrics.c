@@ -1,22 +1,17 @@
 /* Metrics over one block, row group by row group, or over the live columns: evaluate the pipeline,
  * read what the function and by() ask for, and put the spans that are left into series. Row groups
  * whose spans all start outside the range are not read. */
-#include <stdlib.h>
-
 #include "base/text.h"
 #include "base/vec.h"
-#include "worker/scan.h"
+#include "worker/scan_source.h"
 #include "worker/worker_limits.h"
-#include "worker/worker_priv.h"
 
 struct metrics_job {
-    struct worker *worker;
     const struct query_metrics *query;
     struct traceql_eval *eval;
     const struct traceql_query *filter; /* of compare(); NULL for other functions */
     struct traceql_eval *compare;
     struct traceql_metrics *metrics;
-    uint64_t bytes, spans;
 };
 
 /* ---- compare() ---- */
@@ -127,15 +122,16 @@ static int compare_batch(struct metrics_job *job, struct scan *s, struct traceql
 
 /* ---- one batch ---- */
 
-static int metrics_batch(struct metrics_job *job, struct scan *s, struct err *err)
+static int metrics_batch(void *ctx, struct scan *s, struct err *err)
 {
+    struct metrics_job *job = ctx;
     static const int start = BLOCK_SPAN_START;
     struct traceql_batch batch, fields;
     struct traceql_result r = {0};
+    scan_step(s, QUERY_STEP_EVALUATE);
     int rc = scan_batch(s, job->query->query, &batch, err);
     if (rc == 0)
         rc = traceql_eval_batch(job->eval, &batch, s->arena, &r, err);
-    job->spans += s->spans;
     if (rc < 0 || r.span_count == 0)
         return rc;
     rc = scan_need(s, &start, 1, err);
@@ -164,14 +160,15 @@ static bool edge(bool there, struct slice text, int64_t *out)
 }
 
 /* Whether some span of the row group may start in the range, by its statistics. */
-static bool may_hold(const struct metrics_job *job, const struct footer *f, uint32_t row_group)
+static bool may_hold(void *ctx, const struct scan *s)
 {
+    const struct metrics_job *job = ctx;
     const struct traceql_metrics_grid *g = &job->query->grid;
-    int leaf = f->leaf_of[BLOCK_SPAN_START];
+    int leaf = s->footer->leaf_of[BLOCK_SPAN_START];
     int64_t min, max;
     if (leaf < 0)
         return true;
-    const struct parquet_chunk *c = &f->file->row_groups[row_group].chunks[leaf];
+    const struct parquet_chunk *c = &s->footer->file->row_groups[s->row_group].chunks[leaf];
     if (!edge(c->has_min, c->min, &min) || !edge(c->has_max, c->max, &max) || min < 0 || max < min)
         return true;
     uint64_t length = (uint64_t)g->step_ns * g->intervals;
@@ -179,75 +176,12 @@ static bool may_hold(const struct metrics_job *job, const struct footer *f, uint
            (min <= g->after_ns || (uint64_t)min - (uint64_t)g->after_ns <= length);
 }
 
-static int metrics_block(struct metrics_job *job, struct catalog_block *block,
-                         uint64_t deadline_mono_ns, struct err *err)
-{
-    struct worker *w = job->worker;
-    struct footer *footer;
-    int rc =
-        footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer, err);
-    if (rc < 0)
-        return rc;
-    struct scan *s = calloc(1, sizeof *s);
-    struct arena *a = arena_new(LIMIT_SCAN_BYTES);
-    if (!s || !a)
-        rc = err_set(err, ERR_NOMEM, "no memory for a scan");
-    for (uint32_t i = 0; rc == 0 && i < footer->file->row_group_count; i++) {
-        if (clock_mono_ns(w->opts.clock) > deadline_mono_ns) {
-            rc = err_set(err, ERR_TIMEOUT, "the query's time is up");
-            break;
-        }
-        if (!may_hold(job, footer, i))
-            continue;
-        *s = (struct scan){.store = w->opts.store,
-                           .meta = &block->meta,
-                           .footer = footer,
-                           .row_group = i,
-                           .deadline_mono_ns = deadline_mono_ns,
-                           .arena = a};
-        rc = metrics_batch(job, s, err);
-        job->bytes += s->fetched_bytes;
-        counter_add(w->row_groups, 1);
-        if (rc < 0 && err)
-            err_wrap(err, "row group %u", i);
-        arena_reset(a);
-    }
-    arena_free(a);
-    free(s);
-    footer_cache_put(w->footers, footer);
-    return rc;
-}
-
-static int metrics_live(struct metrics_job *job, const struct query_source *source,
-                        uint64_t deadline_mono_ns, struct err *err)
-{
-    struct live *live;
-    int rc = live_cache_get(job->worker->live, source->tenant, source->view, deadline_mono_ns,
-                            &live, err);
-    if (rc < 0 || !live)
-        return rc;
-    struct scan *s = calloc(1, sizeof *s);
-    struct arena *a = arena_new(LIMIT_SCAN_BYTES);
-    if (!s || !a) {
-        rc = err_set(err, ERR_NOMEM, "no memory for a scan");
-    } else {
-        *s = (struct scan){
-            .ready = live_columns(live), .deadline_mono_ns = deadline_mono_ns, .arena = a};
-        rc = metrics_batch(job, s, err);
-        job->bytes += live_bytes(live);
-    }
-    arena_free(a);
-    free(s);
-    live_release(live);
-    return rc;
-}
-
 int worker_metrics(void *self, const struct query_source *source,
                    const struct query_metrics *metrics, uint64_t deadline_mono_ns, struct arena *a,
                    struct query_metrics_result *out, struct err *err)
 {
-    struct worker *w = self;
-    struct metrics_job job = {.worker = w, .query = metrics};
+    struct metrics_job job = {.query = metrics};
+    const struct scan_visit visit = {.batch = metrics_batch, .may_matter = may_hold, .ctx = &job};
     *out = (struct query_metrics_result){0};
     int rc = traceql_eval_new(metrics->query, a, &job.eval, err);
     if (rc == 0 && traceql_metrics_compares(metrics->query)) {
@@ -258,15 +192,9 @@ int worker_metrics(void *self, const struct query_source *source,
         rc = traceql_metrics_new(metrics->query, &metrics->grid, metrics->exemplars, a,
                                  &job.metrics, err);
     if (rc == 0)
-        rc = source->block ? metrics_block(&job, source->block, deadline_mono_ns, err)
-                           : metrics_live(&job, source, deadline_mono_ns, err);
-    *out = (struct query_metrics_result){
-        .metrics = job.metrics, .inspected_bytes = job.bytes, .inspected_spans = job.spans};
-    counter_add(w->bytes, job.bytes);
-    if (rc < 0 && source->block && err && rc != ERR_INVALID && rc != ERR_UNSUPPORTED) {
-        char uuid[37];
-        uuid_format(source->block->meta.id, uuid);
-        err_wrap(err, "block %s", uuid);
-    }
+        rc = scan_source(self, source, &visit, deadline_mono_ns, &out->stats, err);
+    out->metrics = job.metrics;
+    out->inspected_bytes = out->stats.bytes_read;
+    out->inspected_spans = out->stats.spans;
     return rc;
 }

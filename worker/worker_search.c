@@ -4,18 +4,13 @@
 
 #include "base/text.h"
 #include "base/vec.h"
-#include "worker/scan.h"
-#include "worker/worker_limits.h"
-#include "worker/worker_priv.h"
+#include "worker/scan_source.h"
 
 struct search_job {
-    struct worker *worker;
     const struct query_search *search;
     struct traceql_eval *eval;
     struct arena *a; /* of the results */
     VEC(struct query_trace) traces;
-    uint64_t bytes;
-    uint32_t inspected;
 };
 
 /* ---- results ---- */
@@ -268,8 +263,9 @@ static int second_pass(struct search_job *job, struct scan *s, struct traceql_re
     return rc < 0 ? rc : traceql_result_second(r, batch, err);
 }
 
-static bool is_done(const struct search_job *job)
+static bool is_done(void *ctx)
 {
+    const struct search_job *job = ctx;
     return !job->search->most_recent && job->traces.count >= job->search->limit;
 }
 
@@ -316,96 +312,32 @@ static int show_results(struct search_job *job, struct scan *s, struct traceql_r
     return rc;
 }
 
-static int search_batch(struct search_job *job, struct scan *s, struct err *err)
+static int search_batch(void *ctx, struct scan *s, struct err *err)
 {
+    struct search_job *job = ctx;
     struct traceql_batch batch;
     struct traceql_result result;
+    scan_step(s, QUERY_STEP_EVALUATE);
     int rc = scan_batch(s, job->search->query, &batch, err);
     if (rc == 0)
         rc = traceql_eval_batch(job->eval, &batch, s->arena, &result, err);
-    if (rc < 0)
+    if (rc < 0 || result.set_count == 0)
         return rc;
-    job->inspected += s->traces;
-    if (result.set_count == 0)
-        return 0;
+    scan_step(s, QUERY_STEP_RESULTS);
     rc = scan_need(s, result_leaves, sizeof result_leaves / sizeof result_leaves[0], err);
     return rc < 0 ? rc : show_results(job, s, &result, err);
-}
-
-static int search_block(struct search_job *job, struct catalog_block *block,
-                        uint64_t deadline_mono_ns, struct err *err)
-{
-    struct worker *w = job->worker;
-    struct footer *footer;
-    int rc =
-        footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer, err);
-    if (rc < 0)
-        return rc;
-    struct scan *s = calloc(1, sizeof *s);
-    struct arena *a = arena_new(LIMIT_SCAN_BYTES);
-    if (!s || !a)
-        rc = err_set(err, ERR_NOMEM, "no memory for a scan");
-    for (uint32_t i = 0; rc == 0 && i < footer->file->row_group_count; i++) {
-        if (is_done(job))
-            break;
-        if (clock_mono_ns(w->opts.clock) > deadline_mono_ns) {
-            rc = err_set(err, ERR_TIMEOUT, "the query's time is up");
-            break;
-        }
-        *s = (struct scan){.store = w->opts.store,
-                           .meta = &block->meta,
-                           .footer = footer,
-                           .row_group = i,
-                           .deadline_mono_ns = deadline_mono_ns,
-                           .arena = a};
-        rc = search_batch(job, s, err);
-        job->bytes += s->fetched_bytes;
-        counter_add(w->row_groups, 1);
-        if (rc < 0 && err)
-            err_wrap(err, "row group %u", i);
-        arena_reset(a);
-    }
-    arena_free(a);
-    free(s);
-    footer_cache_put(w->footers, footer);
-    return rc;
-}
-
-static int search_live(struct search_job *job, const struct query_source *source,
-                       uint64_t deadline_mono_ns, struct err *err)
-{
-    struct live *live;
-    int rc = live_cache_get(job->worker->live, source->tenant, source->view, deadline_mono_ns,
-                            &live, err);
-    if (rc < 0 || !live)
-        return rc;
-    struct scan *s = calloc(1, sizeof *s);
-    struct arena *a = arena_new(LIMIT_SCAN_BYTES);
-    if (!s || !a) {
-        rc = err_set(err, ERR_NOMEM, "no memory for a scan");
-    } else {
-        *s = (struct scan){
-            .ready = live_columns(live), .deadline_mono_ns = deadline_mono_ns, .arena = a};
-        rc = search_batch(job, s, err);
-        job->bytes += live_bytes(live);
-    }
-    arena_free(a);
-    free(s);
-    live_release(live);
-    return rc;
 }
 
 int worker_search(void *self, const struct query_source *source, const struct query_search *search,
                   uint64_t deadline_mono_ns, struct arena *a, struct query_search_result *out,
                   struct err *err)
 {
-    struct worker *w = self;
-    struct search_job job = {.worker = w, .search = search, .a = a};
+    struct search_job job = {.search = search, .a = a};
+    const struct scan_visit visit = {.batch = search_batch, .is_done = is_done, .ctx = &job};
     *out = (struct query_search_result){0};
     int rc = traceql_eval_new(search->query, a, &job.eval, err);
     if (rc == 0)
-        rc = source->block ? search_block(&job, source->block, deadline_mono_ns, err)
-                           : search_live(&job, source, deadline_mono_ns, err);
+        rc = scan_source(self, source, &visit, deadline_mono_ns, &out->stats, err);
     if (rc == 0) {
         out->traces = arena_array(a, struct query_trace, job.traces.count);
         if (!out->traces)
@@ -414,14 +346,8 @@ int worker_search(void *self, const struct query_source *source, const struct qu
             memcpy(out->traces, job.traces.at, job.traces.count * sizeof *out->traces);
         out->trace_count = job.traces.count;
     }
-    out->inspected_bytes = job.bytes;
-    out->inspected_traces = job.inspected;
-    counter_add(w->bytes, job.bytes);
+    out->inspected_bytes = out->stats.bytes_read;
+    out->inspected_traces = (uint32_t)out->stats.traces;
     vec_free(&job.traces);
-    if (rc < 0 && source->block && err && rc != ERR_INVALID && rc != ERR_UNSUPPORTED) {
-        char uuid[37];
-        uuid_format(source->block->meta.id, uuid);
-        err_wrap(err, "block %s", uuid);
-    }
     return rc;
 }

@@ -3,14 +3,12 @@
  * Without a filter that is mostly a matter of dictionaries. With one, the query is evaluated as in
  * a search and only what belongs to the spans that match is collected; but an attribute with a
  * column of its own is named whenever the column holds anything, as Tempo does. */
-#include <stdlib.h>
-
 #include "base/text.h"
 #include "query/tag_set.h"
 #include "worker/attr_walk.h"
 #include "worker/dictionary.h"
+#include "worker/scan_source.h"
 #include "worker/worker_limits.h"
-#include "worker/worker_priv.h"
 
 /* Which elements belong to spans that match. */
 struct marks {
@@ -23,12 +21,10 @@ struct marks {
 };
 
 struct tags_job {
-    struct worker *worker;
     const struct query_tags *tags;
     struct traceql_eval *eval; /* of the filter */
     struct tag_set set;
     uint64_t bytes_max, text_bytes;
-    uint64_t inspected;
     bool full;
     /* of the row group */
     struct scan *scan;
@@ -472,10 +468,12 @@ static int values_batch(struct tags_job *job, const struct traceql_result *match
 
 /* ---- the job ---- */
 
-static int tags_batch(struct tags_job *job, struct scan *s, struct err *err)
+static int tags_batch(void *ctx, struct scan *s, struct err *err)
 {
+    struct tags_job *job = ctx;
     struct traceql_batch batch;
     struct traceql_result result, *matched = NULL;
+    scan_step(s, QUERY_STEP_EVALUATE);
     job->scan = s;
     if (job->eval) {
         matched = &result;
@@ -490,51 +488,10 @@ static int tags_batch(struct tags_job *job, struct scan *s, struct err *err)
     return job->tags->names ? names_batch(job, matched, err) : values_batch(job, matched, err);
 }
 
-static int tags_block(struct tags_job *job, struct catalog_block *block, uint64_t deadline_mono_ns,
-                      struct scan *s, struct arena *a, struct err *err)
+static bool is_done(void *ctx)
 {
-    struct worker *w = job->worker;
-    struct footer *footer;
-    int rc =
-        footer_cache_get(w->footers, w->opts.store, &block->meta, deadline_mono_ns, &footer, err);
-    if (rc < 0)
-        return rc;
-    for (uint32_t i = 0; rc == 0 && i < footer->file->row_group_count && !job->full; i++) {
-        if (clock_mono_ns(w->opts.clock) > deadline_mono_ns) {
-            rc = err_set(err, ERR_TIMEOUT, "the query's time is up");
-            break;
-        }
-        *s = (struct scan){.store = w->opts.store,
-                           .meta = &block->meta,
-                           .footer = footer,
-                           .row_group = i,
-                           .deadline_mono_ns = deadline_mono_ns,
-                           .arena = a};
-        rc = tags_batch(job, s, err);
-        job->inspected += s->fetched_bytes;
-        counter_add(w->row_groups, 1);
-        if (rc < 0 && err)
-            err_wrap(err, "row group %u", i);
-        arena_reset(a);
-    }
-    footer_cache_put(w->footers, footer);
-    return rc;
-}
-
-static int tags_live(struct tags_job *job, const struct query_source *source,
-                     uint64_t deadline_mono_ns, struct scan *s, struct arena *a, struct err *err)
-{
-    struct live *live;
-    int rc = live_cache_get(job->worker->live, source->tenant, source->view, deadline_mono_ns,
-                            &live, err);
-    if (rc < 0 || !live)
-        return rc;
-    *s = (struct scan){
-        .ready = live_columns(live), .deadline_mono_ns = deadline_mono_ns, .arena = a};
-    rc = tags_batch(job, s, err);
-    job->inspected += live_bytes(live);
-    live_release(live);
-    return rc;
+    const struct tags_job *job = ctx;
+    return job->full;
 }
 
 static int take_result(struct tags_job *job, struct arena *a, struct query_tags_result *out,
@@ -555,33 +512,21 @@ int worker_tags(void *self, const struct query_source *source, const struct quer
                 uint64_t deadline_mono_ns, struct arena *a, struct query_tags_result *out,
                 struct err *err)
 {
-    struct worker *w = self;
-    struct tags_job job = {.worker = w,
-                           .tags = tags,
+    struct tags_job job = {.tags = tags,
                            .bytes_max = tags->bytes_max && tags->bytes_max < LIMIT_TAG_BYTES
                                             ? tags->bytes_max
                                             : LIMIT_TAG_BYTES};
-    struct scan *s = calloc(1, sizeof *s);
-    struct arena *scratch = arena_new(LIMIT_SCAN_BYTES);
-    int rc = s && scratch ? 0 : err_set(err, ERR_NOMEM, "no memory for a scan");
+    const struct scan_visit visit = {.batch = tags_batch, .is_done = is_done, .ctx = &job};
+    int rc = 0;
     *out = (struct query_tags_result){0};
     tag_set_init(&job.set, a);
-    if (rc == 0 && tags->filter)
+    if (tags->filter)
         rc = traceql_eval_new(tags->filter, a, &job.eval, err);
     if (rc == 0)
-        rc = source->block ? tags_block(&job, source->block, deadline_mono_ns, s, scratch, err)
-                           : tags_live(&job, source, deadline_mono_ns, s, scratch, err);
+        rc = scan_source(self, source, &visit, deadline_mono_ns, &out->stats, err);
     if (rc == 0)
         rc = take_result(&job, a, out, err);
-    out->inspected_bytes = job.inspected;
-    counter_add(w->bytes, job.inspected);
+    out->inspected_bytes = out->stats.bytes_read;
     tag_set_clear(&job.set);
-    arena_free(scratch);
-    free(s);
-    if (rc < 0 && source->block && err && rc != ERR_INVALID && rc != ERR_UNSUPPORTED) {
-        char uuid[37];
-        uuid_format(source->block->meta.id, uuid);
-        err_wrap(err, "block %s", uuid);
-    }
     return rc;
 }

@@ -1,5 +1,5 @@
-/* One trace by its id: the bloom filter says whether a block may have it, the footer's statistics in
- * which row group, the id column in which row; then just the pages of that row are read. */
+/* One trace by its id: the bloom filter says whether a block may have it, the footer's statistics
+ * in which row group, the id column in which row; then just the pages of that row are read. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,7 +16,7 @@ struct lookup {
     const uint8_t *id;
     uint64_t deadline_mono_ns;
     struct arena *a;
-    uint64_t bytes;
+    struct query_stats *stats;
 };
 
 static int bloom_allows(struct lookup *l, struct err *err)
@@ -32,7 +32,7 @@ static int bloom_allows(struct lookup *l, struct err *err)
     if (rc == 0)
         rc = objstore_get(l->worker->opts.store, buf_view(&key), l->deadline_mono_ns, &shard, err);
     if (rc == 0) {
-        l->bytes += shard.len;
+        l->stats->bytes_read += shard.len;
         rc = bloom_test(buf_view(&shard), l->id, err);
         if (rc < 0)
             err_wrap(err, "%s", name);
@@ -54,8 +54,8 @@ static bool range_allows(const struct parquet_chunk *c, struct slice id)
 }
 
 /* Row of the id in a row group, -1 when it is not there. */
-static int find_row(struct lookup *l, const struct footer *footer, uint32_t row_group,
-                    int64_t *row, struct err *err)
+static int find_row(struct lookup *l, const struct footer *footer, uint32_t row_group, int64_t *row,
+                    struct err *err)
 {
     static const int leaf = BLOCK_TRACE_ID;
     struct scan *s = calloc(1, sizeof *s);
@@ -66,10 +66,12 @@ static int find_row(struct lookup *l, const struct footer *footer, uint32_t row_
                        .footer = footer,
                        .row_group = row_group,
                        .deadline_mono_ns = l->deadline_mono_ns,
+                       .clock = l->worker->opts.clock,
+                       .stats = l->stats,
+                       .step = QUERY_STEPS,
                        .arena = l->a};
     *row = -1;
     int rc = scan_need(s, &leaf, 1, err);
-    l->bytes += s->fetched_bytes;
     if (rc == 0) {
         const struct column *c = scan_column(s, leaf);
         struct slice want = slice_of(l->id, 16);
@@ -115,11 +117,10 @@ static int fetch_offset_indexes(struct lookup *l, struct slice key, const struct
     if (hi - lo > LIMIT_FETCH_BYTES)
         return err_set(err, ERR_LIMIT, "offset indexes of %llu bytes pass the limit of %zu",
                        (unsigned long long)(hi - lo), LIMIT_FETCH_BYTES);
-    struct objstore_get get = {
-        .key = key, .range = OBJSTORE_RANGE, .offset = lo, .bytes = hi - lo};
+    struct objstore_get get = {.key = key, .range = OBJSTORE_RANGE, .offset = lo, .bytes = hi - lo};
     buf_init(&get.out, LIMIT_FETCH_BYTES);
     int rc = objstore_get_many(l->worker->opts.store, &get, 1, l->deadline_mono_ns, err);
-    l->bytes += get.out.len;
+    l->stats->bytes_read += get.out.len;
     if (rc == 0 && get.out.len != hi - lo)
         rc = err_set(err, ERR_CORRUPT, "the object ends inside the offset indexes");
     if (rc < 0)
@@ -145,8 +146,8 @@ static int piece_plan(struct lookup *l, const struct footer *footer, uint32_t ro
         return 0; /* without an index the whole chunk is read */
     struct parquet_page_location *pages;
     uint32_t count;
-    struct slice bytes = slice_of(indexes.ptr + (c->offset_index_offset - indexes_start),
-                                  c->offset_index_bytes);
+    struct slice bytes =
+        slice_of(indexes.ptr + (c->offset_index_offset - indexes_start), c->offset_index_bytes);
     int rc = parquet_offset_index_decode(footer->file, row_group, file_leaf, bytes, l->a, &pages,
                                          &count, err);
     if (rc < 0 || count == 0)
@@ -207,7 +208,7 @@ static int fetch_pieces(struct lookup *l, struct slice key, struct piece *pieces
     }
     int rc = objstore_get_many(l->worker->opts.store, gets, n, l->deadline_mono_ns, err);
     for (size_t i = 0; i < n && rc == 0; i++) {
-        l->bytes += gets[i].out.len;
+        l->stats->bytes_read += gets[i].out.len;
         if (gets[i].out.len != gets[i].bytes)
             rc = err_set(err, ERR_CORRUPT, "the object ends inside a page");
     }
@@ -253,11 +254,10 @@ static int read_row(struct lookup *l, const struct footer *footer, uint32_t row_
                                             .def_max = block_leaves[leaf].def_max};
             continue;
         }
-        rc = parquet_rows_decode(
-            footer->file, row_group, (uint32_t)footer->leaf_of[leaf],
-            piece_bytes(gets, p->dict_get, p->chunk->offset, p->dict_bytes),
-            piece_bytes(gets, p->pages_get, p->pages_offset, p->pages_bytes), p->pages_first_row,
-            row, 1, l->a, &columns[leaf], err);
+        rc = parquet_rows_decode(footer->file, row_group, (uint32_t)footer->leaf_of[leaf],
+                                 piece_bytes(gets, p->dict_get, p->chunk->offset, p->dict_bytes),
+                                 piece_bytes(gets, p->pages_get, p->pages_offset, p->pages_bytes),
+                                 p->pages_first_row, row, 1, l->a, &columns[leaf], err);
     }
     if (rc == 0)
         rc = block_assemble(columns, l->meta->dedicated, l->meta->dedicated_count, 0, 1, l->a, out,
@@ -328,12 +328,13 @@ static int find_in_live(struct worker *w, const struct query_source *source, con
     int rc = live_find_trace(w->opts.catalog, source->view, id, deadline_mono_ns, a, out->batch,
                              &raws, &count, err);
     for (size_t i = 0; i < count; i++) {
-        out->inspected_bytes += raws[i]->len;
+        out->stats.bytes_read += raws[i]->len;
         if (!arena_on_reset(a, release_raw, raws[i])) {
             shared_bytes_release(raws[i]);
             rc = arena_err(a, err, "a trace");
         }
     }
+    out->inspected_bytes = out->stats.bytes_read;
     return rc;
 }
 
@@ -348,10 +349,11 @@ int worker_find_trace(void *self, const struct query_source *source, const uint8
                        .meta = &source->block->meta,
                        .id = id,
                        .deadline_mono_ns = deadline_mono_ns,
-                       .a = a};
+                       .a = a,
+                       .stats = &out->stats};
     int rc = find_in_block(&l, out->batch, err);
-    out->inspected_bytes += l.bytes;
-    counter_add(w->bytes, l.bytes);
+    out->inspected_bytes = out->stats.bytes_read;
+    counter_add(w->bytes, out->stats.bytes_read);
     if (rc < 0 && err) {
         char uuid[37];
         uuid_format(l.meta->id, uuid);

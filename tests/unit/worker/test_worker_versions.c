@@ -502,6 +502,9 @@ static void ready_columns(struct stage *st, struct column *columns)
                        .footer = footer,
                        .deadline_mono_ns = UINT64_MAX,
                        .arena = st->arena};
+    struct query_stats stats = {0};
+    s->clock = &clock_system;
+    s->stats = &stats;
     int all[BLOCK_LEAVES];
     for (int i = 0; i < BLOCK_LEAVES; i++)
         all[i] = i;
