@@ -12,6 +12,7 @@ static const struct {
 } benches[] = {
     {"ingest", bench_ingest, "from the receiver to finished blocks"},
     {"block", bench_block, "writing, merging and reading blocks; each column, each encoding"},
+    {"query", bench_query, "answers to a dozen questions about millions of spans"},
 };
 
 static int usage(FILE *to)

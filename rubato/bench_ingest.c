@@ -4,13 +4,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <getopt.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 #include "base/vec.h"
 #include "otlp/otlp.h"
 #include "rubato/bench.h"
+#include "rubato/bench_server.h"
 #include "rubato/frames.h"
 #include "rubato/http_tool.h"
 #include "rubato/serve.h"
@@ -85,18 +84,6 @@ static int load(struct bench *b, char **files, int count, struct err *err)
 
 /* ---- the server ---- */
 
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
-              getsockname(fd, (struct sockaddr *)&a, &len) == 0;
-    if (fd >= 0)
-        close(fd);
-    return ok ? ntohs(a.sin_port) : 0;
-}
-
 static int write_config(struct bench *b, char *path, size_t path_size, struct err *err)
 {
     snprintf(path, path_size, "%s/bench.yaml", b->dir);
@@ -118,8 +105,8 @@ static int write_config(struct bench *b, char *path, size_t path_size, struct er
 static int start_server(struct bench *b, struct err *err)
 {
     char path[128], flag[160];
-    b->http_port = free_port();
-    b->otlp_port = free_port();
+    b->http_port = bench_free_port();
+    b->otlp_port = bench_free_port();
     int rc = write_config(b, path, sizeof path, err);
     if (rc < 0)
         return rc;
@@ -136,22 +123,6 @@ static int start_server(struct bench *b, struct err *err)
         exit(serve(2, argv, "rubato", 0));
     }
     return 0;
-}
-
-static int wait_ready(struct bench *b, struct err *err)
-{
-    char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%u/ready", b->http_port);
-    int rc = ERR_TIMEOUT;
-    for (int i = 0; i < 500 && rc < 0; i++) {
-        struct buf out;
-        buf_init(&out, 4096);
-        rc = tool_get(b->http, url, NULL, &out, err);
-        buf_clear(&out);
-        if (rc < 0)
-            usleep(20000);
-    }
-    return rc;
 }
 
 /* ---- the sender ---- */
@@ -362,7 +333,7 @@ int bench_ingest(int argc, char **argv)
             &(struct http_client_opts){.connections_max = SENDERS, .clock = &clock_system}, &b.http,
             &err);
     if (rc == 0)
-        rc = wait_ready(&b, &err);
+        rc = bench_wait_ready(b.http, b.http_port, &err);
     if (rc == 0)
         rc = run(&b, &err);
     if (b.server > 0) {

@@ -2,6 +2,7 @@
 #include "rubato/shop.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { US = 1000, MS = 1000 * 1000 };
 
@@ -94,11 +95,19 @@ static struct range span_attrs(struct builder *b, const struct call *c, bool fai
     struct rng *r = &b->shop->rng;
     uint32_t first = b->out->attrs.count;
     if (c->route) {
+        bool product = strstr(c->route, "{id}") != NULL;
         put_text(b, "http.method", c->name[0] == 'P' ? "POST" : "GET");
         put_text(b, "http.route", c->route);
-        put_text(b, "http.url", arena_printf(b->arena, "https://shop.example%s?item=%u", c->route,
-                                             (unsigned)rng_below(r, 5000)));
+        put_text(b, "http.url",
+                 product ? arena_printf(b->arena, "https://shop.example/product/%u?ref=%04x",
+                                        (unsigned)rng_below(r, 5000), (unsigned)rng_below(r, 65536))
+                         : arena_printf(b->arena, "https://shop.example%s?item=%u", c->route,
+                                        (unsigned)rng_below(r, 5000)));
         put_int(b, "http.status_code", failed ? 500 + 3 * (int64_t)rng_below(r, 2) : 200);
+        put_int(b, "http.response_content_length", 200 + (int64_t)rng_below(r, 60000));
+        put_text(b, "net.peer.ip",
+                 arena_printf(b->arena, "10.%u.%u.%u", (unsigned)rng_below(r, 4),
+                              (unsigned)rng_below(r, 256), (unsigned)rng_below(r, 256)));
         put_text(b, "http.user_agent",
                  arena_printf(b->arena, "Mozilla/5.0 (demo %u)", (unsigned)rng_below(r, 40)));
     }
@@ -110,6 +119,13 @@ static struct range span_attrs(struct builder *b, const struct call *c, bool fai
     put_text(b, "enduser.id", arena_printf(b->arena, "user-%u", (unsigned)rng_below(r, 900)));
     put_double(b, "app.order.amount", (double)rng_below(r, 100000) / 100);
     put_bool(b, "app.cache.hit", rng_below(r, 4) == 0);
+    put_text(b, "app.request.id",
+             arena_printf(b->arena, "%016llx", (unsigned long long)rng_next(r)));
+    put_text(b, "app.build", "2025.3.1");
+    put_text(b, "code.function", c->name);
+    put_int(b, "thread.id", (int64_t)rng_below(r, 64));
+    put_text(b, "thread.name", arena_printf(b->arena, "worker-%u", (unsigned)rng_below(r, 64)));
+    put_int(b, "app.attempt", failed ? 3 : 1);
     return since(first, b->out->attrs.count);
 }
 
@@ -189,7 +205,7 @@ bool shop_trace(struct shop *s, uint64_t start_unix_ns, struct arena *a, struct 
     bool buys = rng_below(&s->rng, 4) == 0;
     const struct call *calls = buys ? checkout : browse;
     size_t count = buys ? sizeof checkout / sizeof *checkout : sizeof browse / sizeof *browse;
-    struct slice trace = new_id(&b, 16);
+    struct slice trace = s->next_id.len ? s->next_id : new_id(&b, 16);
     struct slice ids[sizeof checkout / sizeof *checkout];
     uint64_t starts[sizeof checkout / sizeof *checkout];
     for (size_t i = 0; i < count && b.ok; i++) {
@@ -210,6 +226,7 @@ bool shop_trace(struct shop *s, uint64_t start_unix_ns, struct arena *a, struct 
     }
     if (b.ok) {
         memcpy(s->last_trace, trace.ptr, 16);
+        s->next_id.len = 0;
         s->any = true;
     }
     return b.ok;

@@ -11,6 +11,7 @@ struct shop {
     struct rng rng;
     uint8_t last_trace[16]; /* what the next trace may link to */
     bool any;
+    struct slice next_id; /* the next trace's, 16 bytes; empty: a random one */
 };
 
 /* Appends one trace that starts at start_unix_ns; strings live in the arena. */
