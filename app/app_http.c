@@ -36,6 +36,7 @@ static const struct {
     {"search-tag-values-v2", "/api/v2/search/tag/{tagName}/values", true},
     {"metrics-query-range", "/api/metrics/query_range", true},
     {"metrics-query", "/api/metrics/query", true},
+    {"metrics-summary", "/api/metrics/summary", true},
 };
 
 /* Whether the path is of the form of a template. */

@@ -99,6 +99,8 @@ static int dispatch(struct query *q, struct slice path, struct answer *out, stru
         return metrics_api(q, false, out, err);
     if (slice_eq(path, SLICE("/api/metrics/query")))
         return metrics_api(q, true, out, err);
+    if (slice_eq(path, SLICE("/api/metrics/summary")))
+        return metrics_summary_api(q, out, err);
     if (slice_eq(path, SLICE("/api/search")))
         return search_api(q, out, err);
     int rc;
@@ -109,21 +111,17 @@ static int dispatch(struct query *q, struct slice path, struct answer *out, stru
     return buf_str(&out->body, "404 page not found\n");
 }
 
-static void reply(struct query *q, int rc, struct answer *a, const struct err *err)
+/* An error's text is the answer. */
+static void answer_error(struct query *q, int rc, struct answer *a, const struct err *err)
 {
-    if (rc < 0) {
-        buf_clear(&a->body);
-        a->status = a->status >= 400 ? a->status : err_code_http(rc);
-        a->content_type = "text/plain; charset=utf-8";
-        buf_init(&a->body, sizeof err->msg + 1);
-        buf_str(&a->body, err->msg);
-        if (a->status >= 500)
-            LOG_WARN(&q->frontend->log, "query failed", KV_SLICE("path", q->req->path),
-                     KV_SLICE("tenant", q->tenant), KV_ERR(err));
-    }
-    struct net_reply r = {
-        .status = a->status, .content_type = a->content_type, .body = a->body};
-    app_reply(q->frontend->opts.app, q->req, &r, true);
+    buf_clear(&a->body);
+    a->status = a->status >= 400 ? a->status : err_code_http(rc);
+    a->content_type = "text/plain; charset=utf-8";
+    buf_init(&a->body, sizeof err->msg + 1);
+    buf_str(&a->body, err->msg);
+    if (a->status >= 500)
+        LOG_WARN(&q->frontend->log, "query failed", KV_SLICE("path", q->req->path),
+                 KV_SLICE("tenant", q->tenant), KV_ERR(err));
 }
 
 /* What a view names may be gone when it comes to be read: the segments have become a block. A new
@@ -149,15 +147,13 @@ static int dispatch_current(struct query *q, struct answer *a, struct err *err)
     }
 }
 
-static void run_request(struct pool_task *task)
+/* The whole answer; the body is the caller's. */
+static struct answer answer_request(struct frontend *f, struct net_request *req)
 {
-    struct request_task *t = (struct request_task *)task;
-    struct frontend *f = t->frontend;
     struct app *app = f->opts.app;
-    struct query q = {.frontend = f, .req = t->req};
+    struct query q = {.frontend = f, .req = req};
     struct answer a = {.status = 200, .content_type = "application/json"};
     struct err err = {0};
-    free(t);
     buf_init(&a.body, LIMIT_ANSWER_BYTES);
     uint64_t timeout_ns = app->cfg.query_frontend.api_timeout_ns > 0
                               ? (uint64_t)app->cfg.query_frontend.api_timeout_ns
@@ -178,8 +174,28 @@ static void run_request(struct pool_task *task)
                      "unable to process request in the configured timeout");
         }
     }
-    reply(&q, rc, &a, &err);
+    if (rc < 0)
+        answer_error(&q, rc, &a, &err);
     arena_free(q.arena);
+    return a;
+}
+
+int frontend_ask(struct frontend *f, struct net_request *req, struct buf *body)
+{
+    struct answer a = answer_request(f, req);
+    int rc = buf_slice(body, buf_view(&a.body));
+    buf_clear(&a.body);
+    return rc < 0 ? 500 : a.status;
+}
+
+static void run_request(struct pool_task *task)
+{
+    struct request_task *t = (struct request_task *)task;
+    struct answer a = answer_request(t->frontend, t->req);
+    struct net_reply r = {
+        .status = a.status, .content_type = a.content_type, .body = a.body};
+    app_reply(t->frontend->opts.app, t->req, &r, true);
+    free(t);
 }
 
 static void refuse(struct frontend *f, struct net_request *req, int status, const char *text)

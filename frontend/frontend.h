@@ -24,4 +24,9 @@ void frontend_free(struct frontend *f); /* finishes what is under way; NULL is f
  * own. */
 void frontend_handle(void *ctx, struct net_request *req);
 
+/* The same for who has no socket: method, path, query and headers are looked at. Blocks until the
+ * answer is there, appends it (or the error's text) to body and returns the HTTP status. Any
+ * thread. */
+int frontend_ask(struct frontend *f, struct net_request *req, struct buf *body);
+
 #endif

@@ -32,6 +32,8 @@ struct answer {
 int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, struct err *err);
 /* metrics_api.c */
 int metrics_api(struct query *q, bool instant, struct answer *out, struct err *err);
+/* metrics_summary.c */
+int metrics_summary_api(struct query *q, struct answer *out, struct err *err);
 /* search_api.c */
 int search_api(struct query *q, struct answer *out, struct err *err);
 /* legacy_search.c: minDuration and maxDuration, checked in any case, and without q the tags, given

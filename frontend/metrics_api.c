@@ -108,6 +108,29 @@ static int run(struct metrics_query *m, struct err *err)
     return rc;
 }
 
+/* Asks everything that may hold spans of the range, and merges. */
+static int collect(struct metrics_query *m, const struct catalog_view *view, struct err *err)
+{
+    pthread_mutex_init(&m->mu, NULL);
+    int rc = traceql_metrics_new(m->metrics.query, &m->metrics.grid, m->metrics.exemplars, m->arena,
+                                 &m->merged, err);
+    if (rc == 0)
+        rc = plan(m, view, err);
+    if (rc == 0)
+        rc = run(m, err);
+    pthread_mutex_destroy(&m->mu);
+    return rc;
+}
+
+int metrics_series(struct query *q, const struct query_metrics *metrics,
+                   const struct catalog_view *view, struct arena *a, struct traceql_series **out,
+                   uint32_t *count, struct err *err)
+{
+    struct metrics_query m = {.q = q, .metrics = *metrics, .arena = a};
+    int rc = collect(&m, view, err);
+    return rc < 0 ? rc : traceql_metrics_finish(m.merged, a, out, count, err);
+}
+
 /* ---- the answer ---- */
 
 static int answer_stats(const struct metrics_query *m, struct buf *out)
@@ -200,22 +223,15 @@ int metrics_api(struct query *q, bool instant, struct answer *out, struct err *e
     }
     if (!(m.arena = arena_new(LIMIT_QUERY_BYTES)))
         return err_set(err, ERR_NOMEM, "no memory for a query");
-    pthread_mutex_init(&m.mu, NULL);
-    rc = traceql_metrics_new(m.metrics.query, &m.metrics.grid, m.metrics.exemplars, m.arena,
-                             &m.merged, err);
+    rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena, &view,
+                      err);
     if (rc == 0)
-        rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena,
-                          &view, err);
-    if (rc == 0)
-        rc = plan(&m, &view, err);
-    if (rc == 0)
-        rc = run(&m, err);
+        rc = collect(&m, &view, err);
     if (rc == ERR_UNSUPPORTED)
         out->status = 400; /* the query's construct, not the server's state */
     if (rc == 0)
         rc = answer_series(&m, out, err);
     catalog_view_release(&view);
     arena_free(m.arena);
-    pthread_mutex_destroy(&m.mu);
     return rc;
 }

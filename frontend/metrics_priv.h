@@ -22,8 +22,33 @@ bool metrics_parse_time(struct slice text, int64_t *ns);
 bool metrics_parse_since(struct slice text, int64_t *ns);
 int64_t metrics_default_step(int64_t range_ns);
 
+/* metrics_api.c: the numbers of a metrics query over what the view has, in the arena. */
+int metrics_series(struct query *q, const struct query_metrics *metrics,
+                   const struct catalog_view *view, struct arena *a, struct traceql_series **out,
+                   uint32_t *count, struct err *err);
+
 /* An array of series: of samples, or of one value each. */
 int metrics_json(const struct traceql_series *series, uint32_t count,
                  const struct metrics_params *p, struct buf *out);
+
+/* ---- metrics_summary.c ---- */
+
+/* Attributes that a summary groups by; Tempo's limit and that of by(). */
+#define SUMMARY_KEYS 5
+#define SUMMARY_BUCKETS 64
+
+/* The spans that agree in all of the keys. */
+struct summary_group {
+    struct traceql_value values[SUMMARY_KEYS]; /* NIL: they have no such attribute */
+    uint64_t spans, errors;
+    uint64_t buckets[SUMMARY_BUCKETS]; /* by duration: (2^(i-1), 2^i] ns; 0: below 2 ns */
+};
+
+/* The p-quantile of the durations in ns, p in (0, 1]: between the edges of its bucket by the share
+ * of the bucket's spans, on a logarithmic scale. 0 without spans. */
+uint64_t summary_quantile(const struct summary_group *g, double p);
+/* The answer's array. keys: count names. */
+int summary_json(const struct summary_group *groups, uint32_t group_count, const struct slice *keys,
+                 uint32_t key_count, struct buf *out);
 
 #endif
