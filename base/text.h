@@ -30,6 +30,11 @@ bool parse_i64(struct slice in, int64_t *out);   /* optional leading '-' or '+' 
 bool parse_f64(struct slice in, double *out);    /* strtod's grammar, whole slice */
 /* Go duration: "1h30m", "1.5s", "250ms", "0", "-5s". Nanoseconds. */
 bool parse_duration(struct slice in, int64_t *ns);
+/* Prometheus' durations: "1w", "1d12h", "90s", units from large to small, more than nothing. */
+bool parse_prometheus_duration(struct slice in, int64_t *ns);
+/* A point in time as Tempo's metrics API takes it: seconds, seconds with a fraction (to the
+ * millisecond), nanoseconds (more than 10 digits), RFC 3339. */
+bool parse_timestamp(struct slice in, int64_t *unix_ns);
 /* Go's spelling: "1h30m0s", "1.5s", "200ms", "1.5µs", "0s". out holds 40. */
 void format_duration(int64_t ns, char out[40]);
 /* Shortest digits that read back; Go's JSON form (exponent below 1e-6 and from 1e21, "1e-7",

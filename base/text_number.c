@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/text.h"
 
+#define SECOND ((int64_t)NS_PER_S)
+
 /* ---- integers and floats ---- */
 
 bool parse_u64(struct slice in, uint64_t *out)
@@ -219,6 +221,43 @@ bool parse_duration(struct slice in, int64_t *ns)
     return true;
 }
 
+/* Prometheus' durations: "1w", "1d12h", "90s", units from large to small. */
+bool parse_prometheus_duration(struct slice in, int64_t *ns)
+{
+    static const struct {
+        const char *unit;
+        int64_t ns;
+    } units[] = {{"y", INT64_C(31536000) * SECOND},
+                 {"w", INT64_C(604800) * SECOND},
+                 {"d", INT64_C(86400) * SECOND},
+                 {"h", INT64_C(3600) * SECOND},
+                 {"ms", 1000000},
+                 {"m", INT64_C(60) * SECOND},
+                 {"s", SECOND}};
+    size_t n = sizeof units / sizeof units[0];
+    int64_t total = 0;
+    bool any = false;
+    while (in.len) {
+        size_t digits = 0, k = 0;
+        uint64_t v;
+        while (digits < in.len && in.ptr[digits] >= '0' && in.ptr[digits] <= '9')
+            digits++;
+        if (digits == 0 || !parse_u64(slice_of(in.ptr, digits), &v))
+            return false;
+        in = slice_from(in, digits);
+        while (k < n && !slice_starts(in, slice_cstr(units[k].unit)))
+            k++;
+        int64_t part;
+        if (k == n || v > INT64_MAX || __builtin_mul_overflow((int64_t)v, units[k].ns, &part) ||
+            __builtin_add_overflow(total, part, &total))
+            return false;
+        in = slice_from(in, slice_cstr(units[k].unit).len);
+        any = true;
+    }
+    *ns = total;
+    return any && total > 0;
+}
+
 /* "value" units and a fraction of `digits` decimal digits, trailing zeros dropped. */
 static void format_fraction(uint64_t whole, uint64_t fraction, int digits, const char *unit,
                             char *out, size_t out_size)
@@ -361,5 +400,28 @@ bool time_parse_rfc3339(struct slice in, uint64_t *unix_ns)
         __builtin_add_overflow(ns, fraction_ns, &ns))
         return false;
     *unix_ns = ns;
+    return true;
+}
+
+bool parse_timestamp(struct slice in, int64_t *ns)
+{
+    double seconds;
+    uint64_t t;
+    if (slice_find(in, '.') < in.len && parse_f64(in, &seconds)) {
+        if (!(seconds >= 0 && seconds < 9e9))
+            return false;
+        double whole = floor(seconds);
+        *ns = (int64_t)whole * SECOND + (int64_t)round((seconds - whole) * 1000) * 1000000;
+        return true;
+    }
+    if (parse_u64(in, &t)) {
+        if (in.len <= 10 ? t > INT64_MAX / SECOND : t > INT64_MAX)
+            return false;
+        *ns = in.len <= 10 ? (int64_t)t * SECOND : (int64_t)t;
+        return true;
+    }
+    if (!time_parse_rfc3339(in, &t) || t > INT64_MAX)
+        return false;
+    *ns = (int64_t)t;
     return true;
 }

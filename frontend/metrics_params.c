@@ -16,72 +16,12 @@ static int bad(struct err *err, const char *name, struct slice text)
                    slice_eq(slice_cstr(name), SLICE("since")) ? "duration" : "timestamp");
 }
 
-bool metrics_parse_time(struct slice text, int64_t *ns)
-{
-    double seconds;
-    uint64_t t;
-    if (slice_find(text, '.') < text.len && parse_f64(text, &seconds)) {
-        if (!(seconds >= 0 && seconds < 9e9))
-            return false;
-        double whole = floor(seconds);
-        *ns = (int64_t)whole * NS + (int64_t)round((seconds - whole) * 1000) * 1000000;
-        return true;
-    }
-    if (parse_u64(text, &t)) {
-        if (text.len <= 10 ? t > INT64_MAX / NS : t > INT64_MAX)
-            return false;
-        *ns = text.len <= 10 ? (int64_t)t * NS : (int64_t)t;
-        return true;
-    }
-    if (!time_parse_rfc3339(text, &t) || t > INT64_MAX)
-        return false;
-    *ns = (int64_t)t;
-    return true;
-}
-
-/* Prometheus' durations: "1w", "1d12h", "90s", units from large to small. */
-bool metrics_parse_since(struct slice text, int64_t *ns)
-{
-    static const struct {
-        const char *unit;
-        int64_t ns;
-    } units[] = {{"y", INT64_C(31536000) * NS},
-                 {"w", INT64_C(604800) * NS},
-                 {"d", INT64_C(86400) * NS},
-                 {"h", INT64_C(3600) * NS},
-                 {"ms", 1000000},
-                 {"m", INT64_C(60) * NS},
-                 {"s", NS}};
-    size_t n = sizeof units / sizeof units[0];
-    int64_t total = 0;
-    bool any = false;
-    while (text.len) {
-        size_t digits = 0, k = 0;
-        uint64_t v;
-        while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
-            digits++;
-        if (digits == 0 || !parse_u64(slice_of(text.ptr, digits), &v))
-            return false;
-        text = slice_from(text, digits);
-        while (k < n && !slice_starts(text, slice_cstr(units[k].unit)))
-            k++;
-        int64_t part;
-        if (k == n || v > INT64_MAX || __builtin_mul_overflow((int64_t)v, units[k].ns, &part) ||
-            __builtin_add_overflow(total, part, &total))
-            return false;
-        text = slice_from(text, slice_cstr(units[k].unit).len);
-        any = true;
-    }
-    *ns = total;
-    return any && total > 0;
-}
-
 static int time_param(struct query *q, const char *name, int64_t fallback, int64_t *out,
                       struct err *err)
 {
     struct slice text;
     *out = fallback;
-    if (!query_param(q, name, &text) || metrics_parse_time(text, out))
+    if (!query_param(q, name, &text) || parse_timestamp(text, out))
         return 0;
     return bad(err, name, text);
 }
@@ -91,7 +31,7 @@ static int time_range(struct query *q, struct metrics_params *p, struct err *err
     struct slice text;
     int64_t now = (int64_t)clock_unix_ns(q->frontend->opts.app->clock);
     int64_t since = INT64_C(3600) * NS;
-    if (query_param(q, "since", &text) && !metrics_parse_since(text, &since))
+    if (query_param(q, "since", &text) && !parse_prometheus_duration(text, &since))
         return bad(err, "since", text);
     int rc = time_param(q, "end", now, &p->end_ns, err);
     if (rc < 0)

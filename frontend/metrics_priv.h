@@ -16,10 +16,6 @@ struct metrics_params {
 };
 
 int metrics_params(struct query *q, bool instant, struct metrics_params *p, struct err *err);
-/* Seconds, seconds with a fraction (to the millisecond), nanoseconds (more than 10 digits), RFC
- * 3339. */
-bool metrics_parse_time(struct slice text, int64_t *ns);
-bool metrics_parse_since(struct slice text, int64_t *ns);
 int64_t metrics_default_step(int64_t range_ns);
 
 /* metrics_api.c: the numbers of a metrics query over what the view has, in the arena. */
