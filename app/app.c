@@ -151,17 +151,14 @@ static int make_parts(struct app *app, struct err *err)
     return app_probe_start(app, err);
 }
 
-int app_start(int argc, char **argv, const struct app_opts *opts, struct app **out)
+static struct app *app_new(const struct app_opts *opts)
 {
-    *out = NULL;
-    struct err err = {0};
     struct app *app = calloc(1, sizeof *app);
     struct app_priv *priv = calloc(1, sizeof *priv);
     if (!app || !priv) {
         free(app);
         free(priv);
-        fprintf(stderr, "%s: no memory\n", opts->program);
-        return 1;
+        return NULL;
     }
     app->priv = priv;
     app->clock = &clock_system;
@@ -169,7 +166,38 @@ int app_start(int argc, char **argv, const struct app_opts *opts, struct app **o
     priv->start_mono_ns = clock_mono_ns(app->clock);
     priv->signal_fd = priv->stop_fd = priv->ended_fd = -1;
     pthread_mutex_init(&priv->probe.mu, NULL);
-    int rc = app_config_load(argc, argv, environment, NULL, &app->cfg, &priv->config, &err);
+    return app;
+}
+
+int app_offline(const char *program, struct app **out, struct err *err)
+{
+    char *const argv[] = {(char *)(uintptr_t)program, NULL};
+    struct app *app = app_new(&(struct app_opts){.program = program});
+    if (!app)
+        return err_set(err, ERR_NOMEM, "no memory");
+    int rc = app_config_load(1, argv, environment, NULL, &app->cfg, &app->priv->config, err);
+    if (rc == 0 && !(app->metrics = metrics_new()))
+        rc = err_set(err, ERR_NOMEM, "no memory for the metrics");
+    app->priv->log = (struct log){.fd = 2, .level = LOG_LEVEL_ERROR, .room = "app"};
+    app->log = &app->priv->log;
+    if (rc < 0) {
+        app_free(app);
+        return rc;
+    }
+    *out = app;
+    return 0;
+}
+
+int app_start(int argc, char **argv, const struct app_opts *opts, struct app **out)
+{
+    *out = NULL;
+    struct err err = {0};
+    struct app *app = app_new(opts);
+    if (!app) {
+        fprintf(stderr, "%s: no memory\n", opts->program);
+        return 1;
+    }
+    int rc = app_config_load(argc, argv, environment, NULL, &app->cfg, &app->priv->config, &err);
     bool done;
     int status = settle_early(app, rc, &err, &done);
     if (done)

@@ -48,6 +48,11 @@ int app_start(int argc, char **argv, const struct app_opts *opts, struct app **o
 /* Frees what app_start made; roles are freed before. NULL is fine. */
 void app_free(struct app *app);
 
+/* For a tool that asks in its own process: the configuration's defaults, a log of errors on stderr
+ * and metrics; no listener, no signals, no store. A store that the caller sets is freed with the
+ * app, and cfg may be changed until roles are made of it. */
+int app_offline(const char *program, struct app **out, struct err *err);
+
 /* Whether -target asks this process for the role. */
 bool app_serves(const struct app *app, enum app_role role);
 

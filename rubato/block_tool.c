@@ -5,10 +5,10 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
+#include "rubato/tool_store.h"
 #include "rubato/tools.h"
 
 #define LIMIT_TOOL_META_BYTES ((size_t)1 << 20)
@@ -267,47 +267,12 @@ uint64_t block_tool_deadline(void)
     return clock_mono_ns(&clock_system) + TOOL_TIMEOUT_NS;
 }
 
-/* ---- stores ---- */
-
-static struct slice env_text(const char *a, const char *b)
-{
-    const char *v = getenv(a);
-    if ((!v || !*v) && b)
-        v = getenv(b);
-    return v ? slice_cstr(v) : slice_of(NULL, 0);
-}
-
-static int s3_store(struct block_tool *t, struct slice path, const struct objstore_env *env,
-                    struct objstore **out, struct err *err)
-{
-    size_t slash = slice_find(path, '/');
-    struct objstore_s3_opts o = {
-        .bucket = slice_of(path.ptr, slash),
-        .prefix = slice_from(path, slash + 1),
-        .region = env_text("AWS_REGION", "AWS_DEFAULT_REGION"),
-        .endpoint = t->args.endpoint ? slice_cstr(t->args.endpoint)
-                                     : env_text("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-    };
-    while (o.prefix.len && o.prefix.ptr[o.prefix.len - 1] == '/')
-        o.prefix.len--;
-    o.forcepathstyle = o.endpoint.len > 0; /* its host name has no bucket in front */
-    return objstore_s3_new(&o, env, out, err);
-}
-
 int block_tool_store(struct block_tool *t, const char *spec, bool make, struct objstore **out,
                      struct err *err)
 {
     const struct objstore_env env = {.log = &t->log, .clock = &clock_system};
-    struct slice s = slice_cstr(spec);
-    if (slice_starts(s, SLICE("s3://")))
-        return s3_store(t, slice_from(s, 5), &env, out, err);
-    struct stat st;
-    if (!make && stat(spec, &st) < 0)
-        return err_set(err, ERR_NOTFOUND, "%s: %m", spec);
-    if (!make && !S_ISDIR(st.st_mode))
-        return err_set(err, ERR_INVALID, "%s is no directory", spec);
-    const struct objstore_local_opts local = {.path = s};
-    return objstore_local_new(&local, &env, out, err);
+    const struct tool_store_opts opts = {.endpoint = t->args.endpoint, .make = make};
+    return tool_store_open(spec, &opts, &env, out, err);
 }
 
 /* ---- blocks ---- */
