@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "app/app_priv.h"
+#include "app/overrides.h"
 #include "base/text.h"
 
 #define USAGE_BYTES_MAX ((size_t)1 << 20)
@@ -36,6 +37,34 @@ static void print_notes(const struct config *c, const char *program)
     }
 }
 
+static struct overrides_opts overrides_opts(const struct app *app)
+{
+    return (struct overrides_opts){.cfg = &app->cfg,
+                                   .log = app->log,
+                                   .metrics = app->metrics,
+                                   .clock = app->clock,
+                                   .env = app->cfg.flags.expand_env ? environment : NULL};
+}
+
+/* What there is to say of the configuration and of the file of tenants; the exit status. */
+static int verify(const struct app *app)
+{
+    const char *program = app->priv->opts.program;
+    const struct overrides_opts opts = overrides_opts(app);
+    struct config *tenants;
+    struct err err = {0};
+    print_notes(app->priv->config, program);
+    int rc = overrides_verify(&opts, &tenants, &err);
+    if (tenants)
+        print_notes(tenants, program);
+    if (rc < 0)
+        fprintf(stderr, "%s: %s\n", program, err.msg);
+    int status = rc < 0 || config_note_count(app->priv->config) > 0 ||
+                 (tenants && config_note_count(tenants) > 0);
+    config_free(tenants);
+    return status;
+}
+
 /* What the command line asks for instead of a server, or why there is none: *done, with the exit
  * status. */
 static int settle_early(const struct app *app, int rc, const struct err *err, bool *done)
@@ -61,10 +90,8 @@ static int settle_early(const struct app *app, int rc, const struct err *err, bo
         fprintf(stderr, "%s: %s\n", program, err->msg);
         return 1;
     }
-    if (app->cfg.flags.verify) {
-        print_notes(c, program);
-        return config_note_count(c) > 0;
-    }
+    if (app->cfg.flags.verify)
+        return verify(app);
     *done = false;
     return 0;
 }
@@ -141,6 +168,12 @@ static int make_parts(struct app *app, struct err *err)
     rc = app_signals_open(app, err);
     if (rc < 0)
         return rc;
+    const struct overrides_opts limits = overrides_opts(app);
+    rc = overrides_new(&limits, &app->overrides, err);
+    if (rc == 0)
+        rc = overrides_start(app->overrides, err);
+    if (rc < 0)
+        return err_wrap(err, "overrides.per_tenant_override_config");
     rc = make_store(app, err);
     if (rc < 0)
         return err_wrap(err, "cannot open the store");
@@ -225,6 +258,7 @@ void app_free(struct app *app)
         return;
     app_probe_stop(app);
     net_server_free(app->server);
+    overrides_free(app->overrides);
     objstore_free(app->store);
     metrics_free(app->metrics);
     app_process_free(app->priv->process);

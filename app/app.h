@@ -23,6 +23,7 @@
 #include "objstore/objstore.h"
 
 struct app_priv;
+struct overrides;
 
 struct app {
     struct app_config cfg;
@@ -30,6 +31,7 @@ struct app {
     struct metrics *metrics;
     const struct clock *clock;
     struct objstore *store;
+    struct overrides *overrides; /* overrides.h */
     struct net_server *server;
     uint16_t http_port; /* bound by app_http */
     struct app_priv *priv;
@@ -92,6 +94,10 @@ struct slice app_api_path(const struct app *app, const struct net_request *req);
  * ERR_UNAUTHENTICATED "no org id"; ERR_INVALID for a name that is not allowed. */
 int app_tenant(const struct app *app, const struct net_request *req, struct slice *tenant,
                struct err *err);
+/* Whose data a question is about: one, or several as "a|b", each once and in bytewise order, at most
+ * max. Each points into the request or is static. As app_tenant fails, also for more than max. */
+int app_tenants(const struct app *app, const struct net_request *req, struct slice *tenants,
+                size_t max, size_t *count, struct err *err);
 /* net_reply, and tempo_request_duration_seconds with the route of the path. Every answer of the API
  * listener goes through this. */
 void app_reply(struct app *app, struct net_request *req, struct net_reply *reply, bool compress);

@@ -121,6 +121,15 @@ static void fits_u32(struct config *c, const char *path, int64_t value)
                          (unsigned long)UINT32_MAX, (long long)value);
 }
 
+static void check_columns(struct config *c, const char *path, const struct config_items *items)
+{
+    const struct app_dedicated_column *columns = items->at;
+    for (size_t i = 0; i < items->count; i++) {
+        if (columns[i].name.len == 0)
+            config_add_fault(c, path, "expected a name in item %zu, found nothing", i + 1);
+    }
+}
+
 static void check_storage(struct config *c, const struct app_config *cfg)
 {
     bool local = slice_eq(cfg->storage.trace.backend, SLICE("local"));
@@ -149,13 +158,12 @@ static void check_storage(struct config *c, const struct app_config *cfg)
                  cfg->storage.trace.block.parquet_row_group_size_bytes, "a size");
     at_least_one(c, "storage.trace.blocklist_poll", (uint64_t)cfg->storage.trace.blocklist_poll_ns,
                  "a duration");
-    const struct app_dedicated_column *columns =
-        cfg->storage.trace.block.parquet_dedicated_columns.at;
-    for (size_t i = 0; i < cfg->storage.trace.block.parquet_dedicated_columns.count; i++) {
-        if (columns[i].name.len == 0)
-            config_add_fault(c, "storage.trace.block.parquet_dedicated_columns",
-                             "expected a name in item %zu, found nothing", i + 1);
-    }
+    check_columns(c, "storage.trace.block.parquet_dedicated_columns",
+                  &cfg->storage.trace.block.parquet_dedicated_columns);
+    check_columns(c, "overrides.defaults.storage.parquet_dedicated_columns",
+                  &cfg->overrides.defaults.parquet_dedicated_columns);
+    at_least_one(c, "overrides.per_tenant_override_period",
+                 (uint64_t)cfg->overrides.per_tenant_override_period_ns, "a duration");
 }
 
 static void check_ingest(struct config *c, const struct app_config *cfg)

@@ -28,6 +28,28 @@ struct app_dedicated_column {
     struct slice type; /* string, int */
 };
 
+/* What a tenant may do: overrides.defaults, and what overrides.h makes of it for one tenant. 0 is no
+ * limit, or what another key says, except for the rate: a rate of 0 refuses everything. */
+struct overrides_limits {
+    /* ingestion */
+    uint64_t rate_limit_bytes, burst_size_bytes;
+    uint64_t max_attribute_bytes; /* 0: distributor.max_attribute_bytes */
+    bool retry_info_enabled;
+    /* read */
+    uint64_t max_bytes_per_tag_values_query;
+    int64_t max_blocks_per_tag_values_query;
+    int64_t max_search_duration_ns;  /* 0: query_frontend.search.max_duration */
+    int64_t max_metrics_duration_ns; /* 0: query_frontend.metrics.max_duration */
+    /* compaction */
+    int64_t block_retention_ns;   /* 0: compactor.compaction.block_retention */
+    int64_t compaction_window_ns; /* 0: compactor.compaction.compaction_window */
+    bool compaction_disabled;
+    /* global */
+    uint64_t max_bytes_per_trace;
+    /* storage; empty: storage.trace.block.parquet_dedicated_columns */
+    struct config_items parquet_dedicated_columns; /* struct app_dedicated_column */
+};
+
 struct app_config {
     /* The command line alone. */
     struct {
@@ -67,13 +89,10 @@ struct app_config {
         int64_t window_ns;
         uint64_t max_bytes;
     } block_builder;
-    /* overrides.defaults; a tenant's own come later. */
     struct {
-        uint64_t rate_limit_bytes, burst_size_bytes; /* ingestion */
-        uint64_t max_bytes_per_trace;                /* global; 0: none */
-        uint64_t max_bytes_per_tag_values_query;     /* read; 0: none */
-        int64_t max_blocks_per_tag_values_query;     /* read; 0: none */
-        int64_t max_search_duration_ns;              /* read; 0: query_frontend.search's */
+        struct overrides_limits defaults;
+        struct slice per_tenant_override_config; /* "": none */
+        int64_t per_tenant_override_period_ns;
     } overrides;
     struct {
         struct {
@@ -99,6 +118,7 @@ struct app_config {
     struct {
         uint64_t max_query_expression_size_bytes;
         int64_t api_timeout_ns; /* 0: none */
+        bool multi_tenant_queries_enabled;
         struct {
             int64_t default_result_limit;
             int64_t max_result_limit; /* 0: none */

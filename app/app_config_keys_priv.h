@@ -45,4 +45,10 @@ extern const struct config_table ring_table, lifecycler_table, grpc_client_table
 /* app_config_keys_ingest.c: the write path. */
 extern const struct config_table app_ingest_table;
 
+/* overrides_keys.c: struct overrides_limits, as it stands in overrides.defaults and in an entry of
+ * the file of tenants, and the names that it had before there were scopes. */
+extern const struct config_table overrides_scoped_table, overrides_flat_table;
+/* struct app_dedicated_column */
+extern const struct config_table app_dedicated_table;
+
 #endif

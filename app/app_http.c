@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "app/app_priv.h"
+#include "app/overrides.h"
 #include "base/text.h"
 
 #define TEXT "text/plain; charset=utf-8"
@@ -24,6 +25,9 @@ static const struct {
     {"status-services", "/status/services", false},
     {"status-endpoints", "/status/endpoints", false},
     {"status-config", "/status/config", false},
+    {"status-runtime-config", "/status/runtime_config", false},
+    {"overrides", "/status/overrides", false},
+    {"tenant-overrides", "/status/overrides/{tenant}", false},
     {"status-usage-stats", "/status/usage-stats", true},
     {"echo", "/api/echo", true},
     {"buildinfo", "/api/status/buildinfo", true},
@@ -300,63 +304,147 @@ static int write_config(const struct app *app, enum config_write_mode mode, stru
     return rc == 0 ? buf_str(b, "\n") : rc;
 }
 
-static void reply_config(struct app *app, struct net_request *req)
+static int write_runtime_config(const struct app *app, enum config_write_mode mode, struct buf *b)
 {
-    enum config_write_mode mode = CONFIG_WRITE_ALL;
-    struct buf value, page;
+    int rc = buf_str(b, "GET /status/runtime_config\n---\n");
+    if (rc == 0)
+        rc = overrides_write_all(app->overrides, mode == CONFIG_WRITE_DIFF, b);
+    return rc == 0 ? buf_str(b, "\n") : rc;
+}
+
+/* ?mode=; false: answered, it is none that is known. */
+static bool read_mode(struct app *app, struct net_request *req, bool defaults_too,
+                      enum config_write_mode *mode)
+{
+    struct buf value;
     buf_init(&value, 1024);
-    buf_init(&page, LIMIT_PAGE_BYTES);
     bool given = net_request_param(req, "mode", &value);
     struct slice name = buf_view(&value);
+    bool known = true;
+    *mode = CONFIG_WRITE_ALL;
     if (given && slice_eq(name, SLICE("diff"))) {
-        mode = CONFIG_WRITE_DIFF;
-    } else if (given && slice_eq(name, SLICE("defaults"))) {
-        mode = CONFIG_WRITE_DEFAULTS;
+        *mode = CONFIG_WRITE_DIFF;
+    } else if (given && defaults_too && slice_eq(name, SLICE("defaults"))) {
+        *mode = CONFIG_WRITE_DEFAULTS;
     } else if (given) {
         char shown[128], text[256];
         snprintf(text, sizeof text, "unknown value for mode query parameter: %s\n",
                  text_escape(name, 30, shown, sizeof shown));
-        buf_clear(&value);
         reply_error(app, req, 500, text);
-        return;
+        known = false;
     }
     buf_clear(&value);
+    return known;
+}
+
+static void reply_config(struct app *app, struct net_request *req)
+{
+    enum config_write_mode mode;
+    struct buf page;
+    if (!read_mode(app, req, true, &mode))
+        return;
+    buf_init(&page, LIMIT_PAGE_BYTES);
     int rc = write_config(app, mode, &page);
     reply_page(app, req, rc, &page, TEXT, false);
 }
 
-/* What follows "/status"; false: no such page. */
-static bool reply_status(struct app *app, struct net_request *req, struct slice name)
+static void reply_runtime_config(struct app *app, struct net_request *req)
 {
-    bool all = name.len == 0;
-    bool version = slice_eq(name, SLICE("/version"));
-    bool services = slice_eq(name, SLICE("/services"));
-    bool list = slice_eq(name, SLICE("/endpoints"));
-    bool config = slice_eq(name, SLICE("/config"));
-    if (!all && !version && !services && !list && !config)
-        return false;
-    if (!slice_eq(req->method, SLICE("GET"))) {
-        struct net_reply r = {.status = 405};
-        app_reply(app, req, &r, false);
-        return true;
-    }
-    if (config) {
-        reply_config(app, req);
-        return true;
-    }
-    struct buf b;
+    enum config_write_mode mode;
+    struct buf page;
+    if (!read_mode(app, req, false, &mode))
+        return;
+    buf_init(&page, LIMIT_PAGE_BYTES);
+    int rc = write_runtime_config(app, mode, &page);
+    reply_page(app, req, rc, &page, TEXT, false);
+}
+
+/* The list of tenants with limits of their own, or one of them. */
+static void reply_overrides(struct app *app, struct net_request *req)
+{
+    struct slice segment = slice_from(req->path, sizeof "/status/overrides/" - 1);
+    struct slice accept = net_request_header(req, "accept");
+    bool json = accept.len && memmem(accept.ptr, accept.len, "application/json", 16);
+    struct buf tenant, page;
+    buf_init(&tenant, segment.len);
+    buf_init(&page, LIMIT_PAGE_BYTES);
     int rc = 0;
+    if (segment.len == 0)
+        rc = overrides_write_list(app->overrides, json, &page);
+    else if (net_percent_decode(segment, false, &tenant))
+        rc = overrides_write_tenant(app->overrides, buf_view(&tenant), json, &page);
+    else
+        rc = ERR_INVALID;
+    buf_clear(&tenant);
+    if (rc == ERR_INVALID) {
+        buf_clear(&page);
+        reply_error(app, req, 400, "the tenant in the path is not well encoded\n");
+        return;
+    }
+    reply_page(app, req, rc, &page, json ? "application/json" : "text/html; charset=utf-8", false);
+}
+
+static void reply_all(struct app *app, struct net_request *req)
+{
+    struct buf b;
     buf_init(&b, LIMIT_PAGE_BYTES);
-    if (all || version)
-        rc = write_version(&b);
-    if (rc == 0 && (all || services))
-        rc = write_services(app, &b);
-    if (rc == 0 && (all || list))
-        rc = write_endpoints(app, &b);
-    if (rc == 0 && all)
-        rc = write_config(app, CONFIG_WRITE_ALL, &b);
+    int rc = write_version(&b);
+    rc = rc < 0 ? rc : write_services(app, &b);
+    rc = rc < 0 ? rc : write_endpoints(app, &b);
+    rc = rc < 0 ? rc : write_runtime_config(app, CONFIG_WRITE_ALL, &b);
+    rc = rc < 0 ? rc : write_config(app, CONFIG_WRITE_ALL, &b);
     reply_page(app, req, rc, &b, TEXT, false);
-    return true;
+}
+
+static void reply_version(struct app *app, struct net_request *req)
+{
+    struct buf b;
+    buf_init(&b, LIMIT_PAGE_BYTES);
+    reply_page(app, req, write_version(&b), &b, TEXT, false);
+}
+
+static void reply_services(struct app *app, struct net_request *req)
+{
+    struct buf b;
+    buf_init(&b, LIMIT_PAGE_BYTES);
+    reply_page(app, req, write_services(app, &b), &b, TEXT, false);
+}
+
+static void reply_endpoints(struct app *app, struct net_request *req)
+{
+    struct buf b;
+    buf_init(&b, LIMIT_PAGE_BYTES);
+    reply_page(app, req, write_endpoints(app, &b), &b, TEXT, false);
+}
+
+/* False: no such page. */
+static bool reply_status(struct app *app, struct net_request *req)
+{
+    static const struct {
+        const char *path;
+        void (*reply)(struct app *app, struct net_request *req);
+    } pages[] = {
+        {"/status", reply_all},
+        {"/status/version", reply_version},
+        {"/status/services", reply_services},
+        {"/status/endpoints", reply_endpoints},
+        {"/status/config", reply_config},
+        {"/status/runtime_config", reply_runtime_config},
+        {"/status/overrides", reply_overrides},
+        {"/status/overrides/{tenant}", reply_overrides},
+    };
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        if (!matches(pages[i].path, req->path))
+            continue;
+        if (slice_eq(req->method, SLICE("GET"))) {
+            pages[i].reply(app, req);
+        } else {
+            struct net_reply r = {.status = 405};
+            app_reply(app, req, &r, false);
+        }
+        return true;
+    }
+    return false;
 }
 
 /* ---- dispatch ---- */
@@ -400,8 +488,7 @@ static bool reply_own(struct app *app, struct net_request *req, struct slice api
         reply_text(app, req, "usage-stats is not enabled\n");
         return true;
     }
-    return slice_starts(req->path, SLICE("/status")) &&
-           reply_status(app, req, slice_from(req->path, 7));
+    return reply_status(app, req);
 }
 
 static void handle(void *ctx, struct net_request *req)

@@ -34,19 +34,70 @@ static int check_name(struct slice name, struct err *err)
     return 0;
 }
 
+/* What the one header says. */
+static int header(const struct net_request *req, struct slice *value, struct err *err)
+{
+    *value = net_request_header(req, "x-scope-orgid");
+    /* Two names are as good as none: which one is meant is not ours to guess. */
+    if (value->len == 0 || net_request_header_count(req, "x-scope-orgid") != 1)
+        return err_set(err, ERR_UNAUTHENTICATED, "no org id");
+    return 0;
+}
+
 int app_tenant(const struct app *app, const struct net_request *req, struct slice *tenant,
                struct err *err)
 {
+    struct slice name;
     if (!app->cfg.multitenancy_enabled) {
         *tenant = SLICE("single-tenant");
         return 0;
     }
-    struct slice name = net_request_header(req, "x-scope-orgid");
-    /* Two names are as good as none: which one is meant is not ours to guess. */
-    if (name.len == 0 || net_request_header_count(req, "x-scope-orgid") != 1)
-        return err_set(err, ERR_UNAUTHENTICATED, "no org id");
-    int rc = check_name(name, err);
+    int rc = header(req, &name, err);
+    if (rc == 0)
+        rc = check_name(name, err);
     if (rc == 0)
         *tenant = name;
+    return rc;
+}
+
+/* Puts the name where it belongs, unless it is there. */
+static int add_name(struct slice name, struct slice *tenants, size_t max, size_t *count,
+                    struct err *err)
+{
+    size_t at = 0;
+    while (at < *count && slice_cmp(tenants[at], name) < 0)
+        at++;
+    if (at < *count && slice_eq(tenants[at], name))
+        return 0;
+    if (*count == max)
+        return err_set(err, ERR_INVALID, "more than %zu tenants in one query", max);
+    memmove(tenants + at + 1, tenants + at, (*count - at) * sizeof *tenants);
+    tenants[at] = name;
+    (*count)++;
+    return 0;
+}
+
+int app_tenants(const struct app *app, const struct net_request *req, struct slice *tenants,
+                size_t max, size_t *count, struct err *err)
+{
+    struct slice left;
+    *count = 0;
+    if (!app->cfg.multitenancy_enabled || !app->cfg.query_frontend.multi_tenant_queries_enabled) {
+        int rc = app_tenant(app, req, tenants, err);
+        *count = rc == 0;
+        return rc;
+    }
+    int rc = header(req, &left, err);
+    for (bool more = true; rc == 0 && more;) {
+        size_t n = slice_find(left, '|');
+        struct slice name = slice_of(left.ptr, n);
+        more = n < left.len;
+        left = slice_from(left, n + 1);
+        rc = n ? check_name(name, err)
+               : err_set(err, ERR_INVALID,
+                         "tenant ID is empty between the '|' of a query's tenants");
+        if (rc == 0)
+            rc = add_name(name, tenants, max, count, err);
+    }
     return rc;
 }

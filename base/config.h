@@ -126,7 +126,9 @@ typedef const char *(config_env_fn)(void *ctx, const char *name);
  * the first one. env may be NULL: no expansion of ${VAR}. */
 int config_read_yaml(struct config *c, const char *name, struct slice text, config_env_fn *env,
                      void *env_ctx, struct err *err);
-/* Also ERR_NOTFOUND, ERR_IO, ERR_LIMIT. */
+/* The text of a file; name is the path's last part, for the notes. ERR_NOTFOUND, ERR_IO, ERR_LIMIT. */
+int config_file_text(const char *path, const char **name, struct buf *out, struct err *err);
+/* Both. */
 int config_read_file(struct config *c, const char *path, config_env_fn *env, void *env_ctx,
                      struct err *err);
 

@@ -565,27 +565,36 @@ int config_read_yaml(struct config *c, const char *name, struct slice text, conf
     return first_fault(c, err);
 }
 
-int config_read_file(struct config *c, const char *path, config_env_fn *env, void *env_ctx,
-                     struct err *err)
+int config_file_text(const char *path, const char **name, struct buf *out, struct err *err)
 {
     FILE *f = fopen(path, "re");
     if (!f)
         return err_set(err, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "cannot open %s: %m", path);
-    uint8_t *bytes = malloc(LIMIT_CONFIG_BYTES + 1);
-    int rc;
-    if (!bytes) {
-        rc = err_set(err, ERR_NOMEM, "no memory to read %s", path);
-        goto out;
-    }
-    size_t n = fread(bytes, 1, LIMIT_CONFIG_BYTES + 1, f);
-    if (ferror(f)) {
+    int rc = 0;
+    uint8_t part[16384];
+    for (size_t n; rc == 0 && (n = fread(part, 1, sizeof part, f)) > 0;)
+        rc = buf_append(out, part, n);
+    if (rc == ERR_LIMIT)
+        rc = err_set(err, ERR_LIMIT, "%s: more than the %zu bytes that are read", path, out->max);
+    else if (rc < 0)
+        rc = err_set(err, rc, "no memory to read %s", path);
+    else if (ferror(f))
         rc = err_set(err, ERR_IO, "cannot read %s: %m", path);
-        goto out;
-    }
-    const char *slash = strrchr(path, '/');
-    rc = config_read_yaml(c, slash ? slash + 1 : path, slice_of(bytes, n), env, env_ctx, err);
-out:
-    free(bytes);
     fclose(f);
+    const char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    return rc;
+}
+
+int config_read_file(struct config *c, const char *path, config_env_fn *env, void *env_ctx,
+                     struct err *err)
+{
+    struct buf text;
+    const char *name;
+    buf_init(&text, LIMIT_CONFIG_BYTES);
+    int rc = config_file_text(path, &name, &text, err);
+    if (rc == 0)
+        rc = config_read_yaml(c, name, buf_view(&text), env, env_ctx, err);
+    buf_clear(&text);
     return rc;
 }

@@ -36,6 +36,7 @@ struct child {
     uint64_t hash;
     struct slice values[LABELS_MAX]; /* into text */
     uint8_t *text;
+    bool hidden; /* not written */
     struct counter counter;
     struct gauge gauge;
     struct histogram *histogram;
@@ -251,8 +252,20 @@ static struct child *child_with(struct metrics_family *f, const struct slice *va
     }
     pthread_mutex_lock(&f->registry->mu);
     struct child *c = find_or_make_locked(f, cut);
+    if (c)
+        c->hidden = false;
     pthread_mutex_unlock(&f->registry->mu);
     return c;
+}
+
+void metrics_family_hide(struct metrics_family *f)
+{
+    if (!f)
+        return;
+    pthread_mutex_lock(&f->registry->mu);
+    for (struct child *c = f->first; c; c = c->next)
+        c->hidden = true;
+    pthread_mutex_unlock(&f->registry->mu);
 }
 
 /* ---- registration ---- */
@@ -482,8 +495,11 @@ static int write_family(struct buf *b, const struct metrics_family *f)
         rc = write_escaped(b, slice_cstr(f->help), false);
     if (rc == 0)
         rc = buf_printf(b, "\n# TYPE %s %s\n", f->name, types[f->type]);
-    for (struct child *c = f->first; rc == 0 && c; c = c->next)
+    for (struct child *c = f->first; rc == 0 && c; c = c->next) {
+        if (c->hidden)
+            continue;
         rc = f->type == FAMILY_HISTOGRAM ? write_histogram(b, f, c) : write_number(b, f, c);
+    }
     return rc;
 }
 

@@ -49,6 +49,9 @@ struct counter *metrics_counter_with(struct metrics_family *f, const struct slic
 struct gauge *metrics_gauge_with(struct metrics_family *f, const struct slice *values);
 struct histogram *metrics_histogram_with(struct metrics_family *f, const struct slice *values);
 
+/* No child is written until it is asked for again: for label values that come and go. */
+void metrics_family_hide(struct metrics_family *f);
+
 static inline void counter_add(struct counter *c, uint64_t n)
 {
     if (c)

@@ -159,7 +159,7 @@ static struct answer answer_request(struct frontend *f, struct net_request *req)
                               ? (uint64_t)app->cfg.query_frontend.api_timeout_ns
                               : QUERY_TIMEOUT_S * NS_PER_S;
     q.deadline_mono_ns = q.req->received_mono_ns + timeout_ns;
-    int rc = app_tenant(app, q.req, &q.tenant, &err);
+    int rc = query_tenants(&q, &err);
     if (rc < 0) {
         a.status = rc == ERR_UNAUTHENTICATED ? 401 : 400;
         if (rc == ERR_UNAUTHENTICATED)

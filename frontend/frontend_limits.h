@@ -10,6 +10,9 @@
 /* One answer's body. Hit: 500 and a text that says so. */
 #define LIMIT_ANSWER_BYTES ((size_t)512 << 20)
 
+/* Tenants of one query. Hit: 400. */
+#define LIMIT_QUERY_TENANTS 64
+
 /* A query parameter after decoding; the query text has its own limit from the configuration. */
 #define LIMIT_PARAM_BYTES ((size_t)1 << 20)
 

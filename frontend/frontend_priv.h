@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "frontend/frontend.h"
+#include "frontend/frontend_limits.h"
 
 struct frontend {
     struct frontend_opts opts;
@@ -12,11 +13,21 @@ struct frontend {
     struct pool *jobs;
 };
 
+/* What its tenants allow a query; 0: no limit. */
+struct query_limits {
+    int64_t search_duration_ns, metrics_duration_ns;
+    uint64_t trace_bytes, tag_bytes;
+    int64_t tag_blocks;
+};
+
 /* A request while it is answered: one thread, one arena. */
 struct query {
     struct frontend *frontend;
     struct net_request *req;
-    struct slice tenant;
+    struct slice tenant; /* as it was named: "a", "a|b" */
+    struct slice tenants[LIMIT_QUERY_TENANTS]; /* each once, in order */
+    size_t tenant_count;
+    struct query_limits limits;
     uint64_t deadline_mono_ns;
     struct arena *arena;
 };
@@ -27,6 +38,27 @@ struct answer {
     const char *content_type;
     struct buf body;
 };
+
+/* ---- tenants.c ---- */
+
+/* Sets the tenants and their limits. As app_tenants fails. */
+int query_tenants(struct query *q, struct err *err);
+
+/* All that the query's tenants have at this moment. */
+struct query_data {
+    struct catalog_view *views; /* of q->tenants */
+    size_t view_count;
+    struct query_source *live; /* of each tenant that has live spans */
+    size_t live_count;
+    struct query_source *blocks; /* of all, newest end time first */
+    size_t block_count;
+};
+
+/* In the query's arena; release before it goes. On failure there is nothing to release. */
+int query_data_acquire(struct query *q, struct query_data *out, struct err *err);
+void query_data_release(struct query_data *d);
+
+/* ---- what is asked ---- */
 
 /* trace_api.c: v2 for /api/v2/traces/. id is the path's last segment as sent. */
 int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, struct err *err);
@@ -52,8 +84,6 @@ int query_param_seconds(struct query *q, const char *name, uint64_t *out, struct
 /* A decimal number; absent: the default. ERR_INVALID "invalid limit: …". */
 int query_param_count(struct query *q, const char *name, bool zero_is_default, uint32_t fallback,
                       uint32_t *out, struct err *err);
-/* Longest range of a search, 0: any. */
-int64_t query_max_duration_ns(const struct query *q);
 /* ERR_INVALID for a query text longer than configured. */
 int query_check_text(const struct query *q, struct slice text, struct err *err);
 /* ERR_INVALID when a range, in seconds, is longer than that. */

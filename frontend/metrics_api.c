@@ -69,23 +69,22 @@ static bool may_hold(const struct block_meta *b, const struct traceql_metrics_gr
     return b->start_unix_ns / NS_PER_S <= to && b->end_unix_ns / NS_PER_S >= from;
 }
 
-static int plan(struct metrics_query *m, const struct catalog_view *view, struct err *err)
+static int plan(struct metrics_query *m, const struct query_data *d, struct err *err)
 {
     struct query *q = m->q;
-    m->jobs = arena_zalloc(q->arena, (view->block_count + 1) * sizeof *m->jobs);
+    m->jobs = arena_zalloc(q->arena, (d->live_count + d->block_count) * sizeof *m->jobs);
     if (!m->jobs)
         return arena_err(q->arena, err, "a query's jobs");
     if (traceql_query_matches_nothing(m->metrics.query))
         return 0;
-    if (view->section_count)
-        m->jobs[m->job_count++] = (struct query_source){.tenant = q->tenant, .view = view};
-    for (size_t i = 0; i < view->block_count; i++) {
-        if (!may_hold(&view->blocks[i]->meta, &m->metrics.grid))
+    for (size_t i = 0; i < d->live_count; i++)
+        m->jobs[m->job_count++] = d->live[i];
+    for (size_t i = 0; i < d->block_count; i++) {
+        if (!may_hold(&d->blocks[i].block->meta, &m->metrics.grid))
             continue;
-        m->jobs[m->job_count++] =
-            (struct query_source){.tenant = q->tenant, .block = view->blocks[i], .view = view};
+        m->jobs[m->job_count++] = d->blocks[i];
         m->total_blocks++;
-        m->total_bytes += view->blocks[i]->meta.size;
+        m->total_bytes += d->blocks[i].block->meta.size;
     }
     return 0;
 }
@@ -109,13 +108,13 @@ static int run(struct metrics_query *m, struct err *err)
 }
 
 /* Asks everything that may hold spans of the range, and merges. */
-static int collect(struct metrics_query *m, const struct catalog_view *view, struct err *err)
+static int collect(struct metrics_query *m, const struct query_data *data, struct err *err)
 {
     pthread_mutex_init(&m->mu, NULL);
     int rc = traceql_metrics_new(m->metrics.query, &m->metrics.grid, m->metrics.exemplars, m->arena,
                                  &m->merged, err);
     if (rc == 0)
-        rc = plan(m, view, err);
+        rc = plan(m, data, err);
     if (rc == 0)
         rc = run(m, err);
     pthread_mutex_destroy(&m->mu);
@@ -123,11 +122,11 @@ static int collect(struct metrics_query *m, const struct catalog_view *view, str
 }
 
 int metrics_series(struct query *q, const struct query_metrics *metrics,
-                   const struct catalog_view *view, struct arena *a, struct traceql_series **out,
+                   const struct query_data *data, struct arena *a, struct traceql_series **out,
                    uint32_t *count, struct err *err)
 {
     struct metrics_query m = {.q = q, .metrics = *metrics, .arena = a};
-    int rc = collect(&m, view, err);
+    int rc = collect(&m, data, err);
     return rc < 0 ? rc : traceql_metrics_finish(m.merged, a, out, count, err);
 }
 
@@ -215,7 +214,7 @@ static int parse(struct metrics_query *m, struct err *err)
 int metrics_api(struct query *q, bool instant, struct answer *out, struct err *err)
 {
     struct metrics_query m = {.q = q, .params = {.instant = instant}};
-    struct catalog_view view = {0};
+    struct query_data data = {0};
     int rc = parse(&m, err);
     if (rc < 0) {
         out->status = 400;
@@ -223,15 +222,14 @@ int metrics_api(struct query *q, bool instant, struct answer *out, struct err *e
     }
     if (!(m.arena = arena_new(LIMIT_QUERY_BYTES)))
         return err_set(err, ERR_NOMEM, "no memory for a query");
-    rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena, &view,
-                      err);
+    rc = query_data_acquire(q, &data, err);
     if (rc == 0)
-        rc = collect(&m, &view, err);
+        rc = collect(&m, &data, err);
     if (rc == ERR_UNSUPPORTED)
         out->status = 400; /* the query's construct, not the server's state */
     if (rc == 0)
         rc = answer_series(&m, out, err);
-    catalog_view_release(&view);
+    query_data_release(&data);
     arena_free(m.arena);
     return rc;
 }

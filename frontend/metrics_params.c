@@ -108,7 +108,7 @@ static int range_grid(struct metrics_params *p, int64_t intervals_max, struct er
 
 static int check_range(const struct query *q, const struct metrics_params *p, struct err *err)
 {
-    int64_t max = q->frontend->opts.app->cfg.query_frontend.metrics.max_duration_ns;
+    int64_t max = q->limits.metrics_duration_ns;
     if (p->end_ns < p->start_ns || (p->instant && p->end_ns == p->start_ns))
         return err_set(err, ERR_INVALID, "end must be greater than start");
     if (max > 0 && p->end_ns - p->start_ns > max) {
@@ -133,24 +133,21 @@ static int count_param(struct query *q, const char *name, uint32_t most, uint32_
 int metrics_params(struct query *q, bool instant, struct metrics_params *p, struct err *err)
 {
     const struct app_config *cfg = &q->frontend->opts.app->cfg;
-    uint64_t max = cfg->query_frontend.max_query_expression_size_bytes;
     int64_t exemplars = cfg->query_frontend.metrics.max_exemplars;
     int64_t series = cfg->query_frontend.metrics.max_response_series;
     *p = (struct metrics_params){.instant = instant};
     if (!query_param(q, "q", &p->text) && !query_param(q, "query", &p->text))
         p->text = SLICE("");
-    if (max && p->text.len > max)
-        return err_set(err, ERR_INVALID,
-                       "TraceQL expression exceeds the configured maximum size of %llu bytes, "
-                       "reduce the query expression size or contact your system administrator",
-                       (unsigned long long)max);
+    int rc = query_check_text(q, p->text, err);
+    if (rc < 0)
+        return rc;
     exemplars = exemplars < 0 ? 0 : exemplars > LIMIT_EXEMPLARS ? LIMIT_EXEMPLARS : exemplars;
     count_param(q, "maxSeries", series > 0 && series <= UINT32_MAX ? (uint32_t)series : 0,
                 &p->series_max);
     if (!instant && exemplars)
         count_param(q, "exemplars", (uint32_t)exemplars, &p->exemplars);
     p->exemplars_max = instant ? 0 : (uint32_t)exemplars;
-    int rc = time_range(q, p, err);
+    rc = time_range(q, p, err);
     if (rc == 0)
         rc = check_range(q, p, err);
     if (rc < 0)

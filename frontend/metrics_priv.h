@@ -20,7 +20,7 @@ int64_t metrics_default_step(int64_t range_ns);
 
 /* metrics_api.c: the numbers of a metrics query over what the view has, in the arena. */
 int metrics_series(struct query *q, const struct query_metrics *metrics,
-                   const struct catalog_view *view, struct arena *a, struct traceql_series **out,
+                   const struct query_data *data, struct arena *a, struct traceql_series **out,
                    uint32_t *count, struct err *err);
 
 /* An array of series: of samples, or of one value each. */

@@ -181,18 +181,17 @@ static int add_parts(struct summary *s, int what, const struct traceql_series *s
 static int ask(struct summary *s, struct err *err)
 {
     struct query *q = s->q;
-    struct catalog_view view = {0};
-    int rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena,
-                          &view, err);
+    struct query_data data = {0};
+    int rc = query_data_acquire(q, &data, err);
     for (int i = 0; i < COUNTS && rc == 0; i++) {
         const struct query_metrics metrics = {.query = s->queries[i], .grid = s->grid};
         struct traceql_series *series;
         uint32_t count;
-        rc = metrics_series(q, &metrics, &view, s->arena, &series, &count, err);
+        rc = metrics_series(q, &metrics, &data, s->arena, &series, &count, err);
         if (rc == 0)
             rc = add_parts(s, i, series, count, err);
     }
-    catalog_view_release(&view);
+    query_data_release(&data);
     return rc;
 }
 

@@ -57,17 +57,10 @@ int query_param_count(struct query *q, const char *name, bool zero_is_default, u
     return 0;
 }
 
-int64_t query_max_duration_ns(const struct query *q)
-{
-    const struct app_config *cfg = &q->frontend->opts.app->cfg;
-    return cfg->overrides.max_search_duration_ns ? cfg->overrides.max_search_duration_ns
-                                                 : cfg->query_frontend.search.max_duration_ns;
-}
-
 int query_check_range(const struct query *q, uint64_t start_s, uint64_t end_s, uint64_t range_s,
                       struct err *err)
 {
-    int64_t max = query_max_duration_ns(q);
+    int64_t max = q->limits.search_duration_ns;
     char text[40];
     if (max <= 0 || range_s <= (uint64_t)max / NS_PER_S)
         return 0;

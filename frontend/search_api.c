@@ -173,24 +173,23 @@ static void run_job(void *ctx, size_t i)
                           &j->result, &j->err);
 }
 
-static int plan(struct search_query *s, const struct search_params *p,
-                const struct catalog_view *view, struct err *err)
+static int plan(struct search_query *s, const struct search_params *p, const struct query_data *d,
+                struct err *err)
 {
     struct query *q = s->q;
-    s->jobs = arena_zalloc(q->arena, (view->block_count + 1) * sizeof *s->jobs);
+    s->jobs = arena_zalloc(q->arena, (d->live_count + d->block_count) * sizeof *s->jobs);
     if (!s->jobs)
         return arena_err(q->arena, err, "a search's jobs");
     if (traceql_query_matches_nothing(s->search.query))
         return 0;
-    if (view->section_count)
-        s->jobs[s->job_count++].source = (struct query_source){.tenant = q->tenant, .view = view};
-    for (size_t i = 0; i < view->block_count; i++) {
-        const struct block_meta *m = &view->blocks[i]->meta;
+    for (size_t i = 0; i < d->live_count; i++)
+        s->jobs[s->job_count++].source = d->live[i];
+    for (size_t i = 0; i < d->block_count; i++) {
+        const struct block_meta *m = &d->blocks[i].block->meta;
         if (p->end_s &&
             (m->start_unix_ns / NS_PER_S > p->end_s || m->end_unix_ns / NS_PER_S < p->start_s))
             continue;
-        s->jobs[s->job_count++].source =
-            (struct query_source){.tenant = q->tenant, .block = view->blocks[i], .view = view};
+        s->jobs[s->job_count++].source = d->blocks[i];
         s->total_blocks++;
         s->total_bytes += m->size;
     }
@@ -274,7 +273,7 @@ int search_api(struct query *q, struct answer *out, struct err *err)
 {
     struct search_params p;
     struct search_query s = {.q = q};
-    struct catalog_view view = {0};
+    struct query_data data = {0};
     struct traceql_query *parsed = NULL;
     int rc = parse_params(q, &p, err);
     if (rc < 0)
@@ -294,10 +293,9 @@ int search_api(struct query *q, struct answer *out, struct err *err)
     p.by_tags.start_unix_ns = s.search.start_unix_ns;
     p.by_tags.end_unix_ns = s.search.end_unix_ns;
     s.by_tags = p.legacy ? &p.by_tags : NULL;
-    rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena, &view,
-                      err);
+    rc = query_data_acquire(q, &data, err);
     if (rc == 0)
-        rc = plan(&s, &p, &view, err);
+        rc = plan(&s, &p, &data, err);
     if (rc == 0)
         rc = run(&s, err);
     if (rc == ERR_UNSUPPORTED)
@@ -308,6 +306,6 @@ int search_api(struct query *q, struct answer *out, struct err *err)
         arena_free(s.jobs[i].arena);
     vec_free(&s.traces);
     free(s.slots);
-    catalog_view_release(&view);
+    query_data_release(&data);
     return rc;
 }

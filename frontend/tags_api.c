@@ -91,7 +91,6 @@ static int scope_param(struct tags_query *t, struct err *err)
 
 static int parse_params(struct tags_query *t, struct err *err)
 {
-    const struct app_config *cfg = &t->q->frontend->opts.app->cfg;
     struct slice text;
     int rc = range_params(t, err);
     if (rc == 0 && t->tags.names)
@@ -103,7 +102,7 @@ static int parse_params(struct tags_query *t, struct err *err)
     }
     t->explain = query_param(t->q, "explain", &text) &&
                  (slice_eq(text, SLICE("1")) || slice_eq(text, SLICE("true")));
-    t->limits.bytes_max = cfg->overrides.max_bytes_per_tag_values_query;
+    t->limits.bytes_max = t->q->limits.tag_bytes;
     t->limits.count_max = count_param(t->q, "limit");
     t->limits.stale_max = count_param(t->q, "maxStaleValues");
     t->tags.bytes_max = t->limits.bytes_max;
@@ -218,29 +217,30 @@ static bool live_in_range(const struct tags_query *t, const struct catalog_view 
         const struct segment_section *s = view->sections[i].section;
         any = s->start_unix_ns / NS_PER_S <= t->end_s && s->end_unix_ns / NS_PER_S >= t->start_s;
     }
-    return any && view->section_count;
+    return any;
 }
 
-static int plan(struct tags_query *t, const struct catalog_view *view, struct err *err)
+static int plan(struct tags_query *t, const struct query_data *d, struct err *err)
 {
     struct query *q = t->q;
-    int64_t blocks_max = q->frontend->opts.app->cfg.overrides.max_blocks_per_tag_values_query;
-    t->jobs = arena_zalloc(q->arena, (view->block_count + 1) * sizeof *t->jobs);
+    int64_t blocks_max = q->limits.tag_blocks;
+    t->jobs = arena_zalloc(q->arena, (d->live_count + d->block_count) * sizeof *t->jobs);
     if (!t->jobs)
         return arena_err(q->arena, err, "a query's jobs");
-    if (live_in_range(t, view))
-        t->jobs[t->job_count++].source = (struct query_source){.tenant = q->tenant, .view = view};
-    for (size_t i = 0; i < view->block_count; i++) {
-        if (!block_in_range(t, view->blocks[i], i))
+    for (size_t i = 0; i < d->live_count; i++) {
+        if (live_in_range(t, d->live[i].view))
+            t->jobs[t->job_count++].source = d->live[i];
+    }
+    for (size_t i = 0; i < d->block_count; i++) {
+        if (!block_in_range(t, d->blocks[i].block, i))
             continue;
         if (blocks_max > 0 && t->metrics.total_blocks >= blocks_max) {
             t->blocks_left_out = true;
             break;
         }
-        t->jobs[t->job_count++].source =
-            (struct query_source){.tenant = q->tenant, .block = view->blocks[i], .view = view};
+        t->jobs[t->job_count++].source = d->blocks[i];
         t->metrics.total_blocks++;
-        t->metrics.total_block_bytes += view->blocks[i]->meta.size;
+        t->metrics.total_block_bytes += d->blocks[i].block->meta.size;
     }
     t->metrics.total_jobs = (uint32_t)t->job_count;
     return 0;
@@ -380,17 +380,16 @@ static int add_intrinsics(struct tags_query *t, struct err *err)
 static int ask(struct tags_query *t, struct err *err)
 {
     struct query *q = t->q;
-    struct catalog_view view = {0};
+    struct query_data data = {0};
     int rc = t->intrinsics && !t->v2 ? add_intrinsics(t, err) : known_values(t, err);
     if (rc < 0 || t->no_data)
         return rc;
-    rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena, &view,
-                      err);
+    rc = query_data_acquire(q, &data, err);
     if (rc == 0)
-        rc = plan(t, &view, err);
+        rc = plan(t, &data, err);
     if (rc == 0)
         rc = run_filtered(t, err);
-    catalog_view_release(&view);
+    query_data_release(&data);
     return rc;
 }
 

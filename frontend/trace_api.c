@@ -117,20 +117,18 @@ static void run_job(void *ctx, size_t i)
                               &j->result, &j->err);
 }
 
-static int run_jobs(struct trace_query *t, const struct catalog_view *view,
-                    const struct trace_params *p, struct err *err)
+static int run_jobs(struct trace_query *t, const struct query_data *d, const struct trace_params *p,
+                    struct err *err)
 {
     struct query *q = t->q;
-    t->jobs = arena_zalloc(q->arena, (view->block_count + 1) * sizeof *t->jobs);
+    t->jobs = arena_zalloc(q->arena, (d->live_count + d->block_count) * sizeof *t->jobs);
     if (!t->jobs)
         return arena_err(q->arena, err, "a trace's jobs");
-    if (p->live && view->section_count)
-        t->jobs[t->job_count++].source =
-            (struct query_source){.tenant = q->tenant, .view = view};
-    for (size_t i = 0; i < view->block_count; i++) {
-        if (block_wanted(&view->blocks[i]->meta, p))
-            t->jobs[t->job_count++].source =
-                (struct query_source){.tenant = q->tenant, .block = view->blocks[i], .view = view};
+    for (size_t i = 0; p->live && i < d->live_count; i++)
+        t->jobs[t->job_count++].source = d->live[i];
+    for (size_t i = 0; i < d->block_count; i++) {
+        if (block_wanted(&d->blocks[i].block->meta, p))
+            t->jobs[t->job_count++].source = d->blocks[i];
     }
     int rc = query_fan_out(q, t->job_count, run_job, t, err);
     for (size_t i = 0; i < t->job_count && rc == 0; i++) {
@@ -238,7 +236,7 @@ static int answer_trace(struct query *q, bool v2, struct trace *t, struct answer
                         struct err *err)
 {
     bool protobuf = query_accepts_protobuf(q->req);
-    uint64_t max = q->frontend->opts.app->cfg.overrides.max_bytes_per_trace;
+    uint64_t max = q->limits.trace_bytes;
     char partial[160] = "";
     out->content_type = protobuf ? "application/protobuf" : "application/json";
     if (t->span_count == 0 && !v2) {
@@ -271,16 +269,15 @@ int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, str
 {
     struct trace_query t = {.q = q};
     struct trace_params params;
-    struct catalog_view view = {0};
+    struct query_data data = {0};
     struct span_batch all = {0};
     int rc = parse_trace_id(id, t.id, err);
     if (rc == 0)
         rc = parse_params(q, &params, err);
     if (rc == 0)
-        rc = catalog_view(q->frontend->opts.catalog, q->tenant, q->deadline_mono_ns, q->arena,
-                          &view, err);
+        rc = query_data_acquire(q, &data, err);
     if (rc == 0)
-        rc = run_jobs(&t, &view, &params, err);
+        rc = run_jobs(&t, &data, &params, err);
     if (rc == 0) {
         struct trace trace;
         rc = merge(&t, &all, &trace, err);
@@ -292,6 +289,6 @@ int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, str
         arena_free(t.jobs[i].arena);
     }
     span_batch_clear(&all);
-    catalog_view_release(&view);
+    query_data_release(&data);
     return rc;
 }

@@ -98,8 +98,7 @@ int ingest_new(const struct ingest_opts *opts, struct ingest **out, struct err *
     if (rc == 0)
         rc = pool_new("decode", cpus > 0 ? (uint32_t)cpus : 2, &in->decoders, err);
     if (rc == 0)
-        rc = rate_limiter_new(app->cfg.overrides.rate_limit_bytes,
-                              app->cfg.overrides.burst_size_bytes, &in->rate, err);
+        rc = rate_limiter_new(&in->rate, err);
     if (rc < 0) {
         ingest_free(in);
         return rc;

@@ -11,6 +11,10 @@
 #include "ingest/ingest_limits.h"
 #include "otlp/otlp.h"
 
+struct rate {
+    uint64_t bytes_per_s, burst_bytes;
+};
+
 /* One request from its arrival to its answer. */
 struct push {
     struct pool_task task;
@@ -18,6 +22,9 @@ struct push {
     struct net_request *req;
     bool json; /* HTTP with a JSON body: answered in JSON */
     struct slice tenant;
+    struct rate rate;           /* the tenant's limits at this moment */
+    size_t attribute_bytes_max; /* 0: none */
+    bool retry_info;            /* a limit's refusal says when to come back */
     struct slice encoding; /* Content-Encoding of body while it is as it came; empty: none */
     struct slice body;  /* protobuf to store: in the request, or in own */
     size_t reserved;    /* bytes of shared.buffered_bytes that are this push's */
@@ -109,12 +116,11 @@ void *flush_thread(void *arg);
 void *builder_thread(void *arg);
 
 /* rate.c */
-int rate_limiter_new(uint64_t bytes_per_s, uint64_t burst_bytes, struct rate_limiter **out,
-                     struct err *err);
+int rate_limiter_new(struct rate_limiter **out, struct err *err);
 void rate_limiter_free(struct rate_limiter *r);
-/* Takes bytes from the tenant's bucket or refuses with Tempo's text. *retry: false when the request
- * could never pass. */
-int rate_limiter_take(struct rate_limiter *r, struct slice tenant, uint64_t bytes, uint64_t now_ns,
-                      bool *retry, struct err *err);
+/* Takes bytes from the tenant's bucket or refuses with Tempo's text. The limit is that of this
+ * moment. *retry: false when the request could never pass. */
+int rate_limiter_take(struct rate_limiter *r, struct slice tenant, const struct rate *limit,
+                      uint64_t bytes, uint64_t now_ns, bool *retry, struct err *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/overrides.h"
 #include "base/text.h"
 #include "catalog/segment.h"
 #include "ingest/ingest_limits.h"
@@ -101,8 +102,7 @@ static int check_batch(struct push *p, struct span_batch *b, uint32_t *good, con
         const struct slice labels[] = {slice_cstr(*reason), p->tenant};
         counter_add(metrics_counter_with(in->m.discarded, labels), p->rejected);
     }
-    size_t max = (size_t)in->opts.app->cfg.distributor.max_attribute_bytes;
-    uint64_t cut = max ? truncate_attributes(b, max) : 0;
+    uint64_t cut = p->attribute_bytes_max ? truncate_attributes(b, p->attribute_bytes_max) : 0;
     if (cut)
         counter_add(metrics_counter_with(in->m.truncated, &p->tenant), cut);
     return cut || p->rejected || p->json ? encode_again(p, b, good, err) : 0;
@@ -146,11 +146,24 @@ static int check_rate(struct push *p, const char **reason, struct err *err)
 {
     struct ingest *in = p->in;
     bool retry;
-    int rc = rate_limiter_take(in->rate, p->tenant, p->body.len,
+    int rc = rate_limiter_take(in->rate, p->tenant, &p->rate, p->body.len,
                                clock_mono_ns(in->opts.app->clock), &retry, err);
     if (rc < 0)
-        *reason = retry ? "rate_limited" : "rate_limited_for_good";
+        *reason = retry && p->retry_info ? "rate_limited" : "rate_limited_for_good";
     return rc;
+}
+
+/* One reading of the limits for the whole request, whatever becomes of them meanwhile. */
+static void take_limits(struct push *p)
+{
+    struct app *app = p->in->opts.app;
+    const struct overrides_limits *l = overrides_acquire(app->overrides, p->tenant);
+    p->rate = (struct rate){l->rate_limit_bytes, l->burst_size_bytes};
+    p->attribute_bytes_max =
+        (size_t)(l->max_attribute_bytes ? l->max_attribute_bytes
+                                        : app->cfg.distributor.max_attribute_bytes);
+    p->retry_info = l->retry_info_enabled;
+    overrides_release(app->overrides, l);
 }
 
 int push_check(struct push *p, const char **reason, struct err *err)
@@ -158,6 +171,7 @@ int push_check(struct push *p, const char **reason, struct err *err)
     struct arena *strings = NULL;
     int rc;
     *reason = NULL;
+    take_limits(p);
     struct push_scratch *s = scratch_take(p->in);
     if (!s)
         return err_set(err, ERR_NOMEM, "no memory for a request");

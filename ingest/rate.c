@@ -13,19 +13,15 @@ struct bucket {
 
 struct rate_limiter {
     pthread_mutex_t mu;
-    uint64_t rate, burst;
     VEC(struct bucket) buckets; /* hold mu; ascending by tenant */
 };
 
-int rate_limiter_new(uint64_t bytes_per_s, uint64_t burst_bytes, struct rate_limiter **out,
-                     struct err *err)
+int rate_limiter_new(struct rate_limiter **out, struct err *err)
 {
     struct rate_limiter *r = calloc(1, sizeof *r);
     if (!r)
         return err_set(err, ERR_NOMEM, "no memory for the rate limiter");
     pthread_mutex_init(&r->mu, NULL);
-    r->rate = bytes_per_s;
-    r->burst = burst_bytes;
     *out = r;
     return 0;
 }
@@ -54,7 +50,9 @@ static void forget_oldest_locked(struct rate_limiter *r)
             (r->buckets.count - oldest) * sizeof r->buckets.at[0]);
 }
 
-static struct bucket *bucket_locked(struct rate_limiter *r, struct slice tenant, uint64_t now_ns)
+/* A new one is full. */
+static struct bucket *bucket_locked(struct rate_limiter *r, struct slice tenant, uint64_t burst,
+                                    uint64_t now_ns)
 {
     for (;;) {
         uint32_t lo = 0, hi = r->buckets.count;
@@ -79,36 +77,16 @@ static struct bucket *bucket_locked(struct rate_limiter *r, struct slice tenant,
         }
         memmove(r->buckets.at + lo + 1, r->buckets.at + lo,
                 (r->buckets.count - lo) * sizeof r->buckets.at[0]);
-        r->buckets.at[lo] = (struct bucket){name, (double)r->burst, now_ns};
+        r->buckets.at[lo] = (struct bucket){name, (double)burst, now_ns};
         r->buckets.count++;
         return &r->buckets.at[lo];
     }
 }
 
-int rate_limiter_take(struct rate_limiter *r, struct slice tenant, uint64_t bytes, uint64_t now_ns,
-                      bool *retry, struct err *err)
+static int refuse(struct slice tenant, uint64_t bytes, const struct rate *limit, struct err *err)
 {
-    *retry = true;
-    pthread_mutex_lock(&r->mu);
-    struct bucket *b = bucket_locked(r, tenant, now_ns);
-    bool ok = false;
-    if (b) {
-        b->tokens += (double)(now_ns - b->at_ns) * (double)r->rate / (double)NS_PER_S;
-        if (b->tokens > (double)r->burst)
-            b->tokens = (double)r->burst;
-        b->at_ns = now_ns;
-        ok = b->tokens >= (double)bytes;
-        if (ok)
-            b->tokens -= (double)bytes;
-    }
-    pthread_mutex_unlock(&r->mu);
-    if (!b)
-        return err_set(err, ERR_NOMEM, "no memory for a tenant's rate");
-    if (ok)
-        return 0;
-    unsigned long long n = bytes, rate = r->rate, burst = r->burst;
-    *retry = bytes <= r->burst; /* more than the burst can never pass */
-    if (bytes > r->burst && bytes > r->rate)
+    unsigned long long n = bytes, rate = limit->bytes_per_s, burst = limit->burst_bytes;
+    if (bytes > limit->burst_bytes && bytes > limit->bytes_per_s)
         return err_set(err, ERR_EXHAUSTED,
                        "RATE_LIMITED: batch size (%llu bytes) exceeds ingestion limit (local: %llu "
                        "bytes/s, global: 0 bytes/s, burst: %llu bytes) while adding %llu bytes for "
@@ -119,4 +97,32 @@ int rate_limiter_take(struct rate_limiter *r, struct slice tenant, uint64_t byte
                    "burst: %llu bytes) exceeded while adding %llu bytes for user %.*s. consider "
                    "increasing the limit or reducing ingestion rate.",
                    rate, burst, n, SLICE_ARGS(tenant));
+}
+
+int rate_limiter_take(struct rate_limiter *r, struct slice tenant, const struct rate *limit,
+                      uint64_t bytes, uint64_t now_ns, bool *retry, struct err *err)
+{
+    double burst = (double)limit->burst_bytes;
+    *retry = bytes <= limit->burst_bytes; /* more than the burst can never pass */
+    pthread_mutex_lock(&r->mu);
+    struct bucket *b = bucket_locked(r, tenant, limit->burst_bytes, now_ns);
+    bool ok = false;
+    if (b) {
+        /* Threads come here in another order than that in which they asked for the time. */
+        if (now_ns > b->at_ns) {
+            b->tokens +=
+                (double)(now_ns - b->at_ns) * (double)limit->bytes_per_s / (double)NS_PER_S;
+            b->at_ns = now_ns;
+        }
+        /* The limits may be others than last time: what is in the bucket stays. */
+        if (b->tokens > burst)
+            b->tokens = burst;
+        ok = b->tokens >= (double)bytes;
+        if (ok)
+            b->tokens -= (double)bytes;
+    }
+    pthread_mutex_unlock(&r->mu);
+    if (!b)
+        return err_set(err, ERR_NOMEM, "no memory for a tenant's rate");
+    return ok ? 0 : refuse(tenant, bytes, limit, err);
 }

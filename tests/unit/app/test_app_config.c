@@ -88,9 +88,9 @@ static void no_arguments_serve_all_on_loopback_from_a_directory(void **state)
     assert_true(cfg->ingest.put_timeout_ns == INT64_C(8000000000));
     assert_true(cfg->block_builder.window_ns == INT64_C(30000000000));
     assert_true(cfg->block_builder.max_bytes == 24 << 20);
-    assert_true(cfg->overrides.rate_limit_bytes == 30000000);
-    assert_true(cfg->overrides.burst_size_bytes == 30000000);
-    assert_true(cfg->overrides.max_bytes_per_trace == 5000000);
+    assert_true(cfg->overrides.defaults.rate_limit_bytes == 30000000);
+    assert_true(cfg->overrides.defaults.burst_size_bytes == 30000000);
+    assert_true(cfg->overrides.defaults.max_bytes_per_trace == 5000000);
     assert_int_equal(cfg->query_frontend.search.default_result_limit, 20);
     assert_int_equal(cfg->query_frontend.search.max_result_limit, 262144);
     assert_int_equal(cfg->query_frontend.search.max_spans_per_span_set, 100);
@@ -163,8 +163,8 @@ static void values_of_a_monolithic_file_arrive(void **state)
     assert_slice(columns[0].name, "http.target");
     assert_slice(columns[1].scope, "resource");
     assert_slice(columns[1].type, "string");
-    assert_true(cfg->overrides.rate_limit_bytes == 15000000);
-    assert_true(cfg->overrides.max_bytes_per_trace == 50000000);
+    assert_true(cfg->overrides.defaults.rate_limit_bytes == 15000000);
+    assert_true(cfg->overrides.defaults.max_bytes_per_trace == 50000000);
     done(l);
 }
 
@@ -184,9 +184,9 @@ static void values_of_a_distributed_file_arrive(void **state)
     assert_slice(cfg->storage.trace.s3.secret_key, "${not expanded}");
     assert_true(cfg->ingest.flush_window_ns == 100000000);
     assert_true(cfg->block_builder.max_bytes == 64 << 20);
-    assert_true(cfg->overrides.max_search_duration_ns == INT64_C(86400000000000));
-    assert_int_equal(cfg->overrides.max_bytes_per_tag_values_query, 5000);
-    assert_int_equal(cfg->overrides.max_blocks_per_tag_values_query, 3);
+    assert_true(cfg->overrides.defaults.max_search_duration_ns == INT64_C(86400000000000));
+    assert_int_equal(cfg->overrides.defaults.max_bytes_per_tag_values_query, 5000);
+    assert_int_equal(cfg->overrides.defaults.max_blocks_per_tag_values_query, 3);
     assert_true(cfg->distributor.otlp.grpc.present && cfg->distributor.otlp.http.present);
     done(l);
 }
@@ -197,9 +197,9 @@ static void legacy_overrides_are_honoured(void **state)
     struct loaded *l = load_file("legacy-overrides.yaml");
     assert_int_equal(l->rc, 0);
     assert_true(l->cfg.multitenancy_enabled);
-    assert_true(l->cfg.overrides.rate_limit_bytes == 1000000);
-    assert_true(l->cfg.overrides.burst_size_bytes == 2000000);
-    assert_true(l->cfg.overrides.max_bytes_per_trace == 3000000);
+    assert_true(l->cfg.overrides.defaults.rate_limit_bytes == 1000000);
+    assert_true(l->cfg.overrides.defaults.burst_size_bytes == 2000000);
+    assert_true(l->cfg.overrides.defaults.max_bytes_per_trace == 3000000);
     done(l);
 }
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "app/app.h"
@@ -113,6 +114,80 @@ static void a_huge_foreign_name_gives_a_short_message(void **state)
     free(huge);
 }
 
+/* ---- several ---- */
+
+static int tenants_of(struct fixture *f, bool enabled, struct slice value, struct slice *out,
+                      size_t max, size_t *count)
+{
+    *f = (struct fixture){.app.cfg.multitenancy_enabled = true};
+    f->app.cfg.query_frontend.multi_tenant_queries_enabled = enabled;
+    f->headers[0] = (struct net_header){SLICE("x-scope-orgid"), value};
+    f->req.headers = f->headers;
+    f->req.header_count = 1;
+    return app_tenants(&f->app, &f->req, out, max, count, &f->err);
+}
+
+static void a_query_may_name_several_each_once_and_in_order(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *want;
+    } cases[] = {
+        {"a", "a"}, {"a|b", "a b"}, {"b|a", "a b"}, {"b|a|b|a", "a b"}, {"c|ab|a", "a ab c"}};
+    struct fixture f;
+    struct slice got[3];
+    size_t count;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[100] = "";
+        assert_int_equal(tenants_of(&f, true, slice_cstr(cases[i].value), got, 3, &count), 0);
+        for (size_t k = 0; k < count; k++)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s%.*s", k ? " " : "",
+                     SLICE_ARGS(got[k]));
+        assert_string_equal(text, cases[i].want);
+    }
+}
+
+static void bad_lists_of_tenants_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *text;
+        int rc;
+    } cases[] = {
+        {"", "no org id", ERR_UNAUTHENTICATED},
+        {"|", "tenant ID is empty between the '|' of a query's tenants", ERR_INVALID},
+        {"a|", "tenant ID is empty between the '|' of a query's tenants", ERR_INVALID},
+        {"a||b", "tenant ID is empty between the '|' of a query's tenants", ERR_INVALID},
+        {"a|b/c", "tenant ID 'b/c' contains unsupported character '/'", ERR_INVALID},
+        {"a|..", "tenant ID is '.' or '..'", ERR_INVALID},
+        {"a|b|c|d", "more than 3 tenants in one query", ERR_INVALID},
+        {"a|overrides", "tenant ID 'overrides' is reserved", ERR_INVALID},
+    };
+    struct fixture f;
+    struct slice got[3];
+    size_t count;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(tenants_of(&f, true, slice_cstr(cases[i].value), got, 3, &count),
+                         cases[i].rc);
+        assert_string_equal(f.err.msg, cases[i].text);
+    }
+}
+
+static void where_several_are_not_allowed_the_bar_is_no_letter(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct slice got[3];
+    size_t count;
+    assert_int_equal(tenants_of(&f, false, SLICE("a|b"), got, 3, &count), ERR_INVALID);
+    assert_string_equal(f.err.msg, "tenant ID 'a|b' contains unsupported character '|'");
+    assert_int_equal(count, 0);
+    assert_int_equal(tenants_of(&f, false, SLICE("a"), got, 3, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(tenant_of(&f, true, SLICE("a|b")), ERR_INVALID); /* a writer's */
+    assert_string_equal(f.err.msg, "tenant ID 'a|b' contains unsupported character '|'");
+}
+
 static void the_prefix_is_cut_from_paths_of_the_api_only(void **state)
 {
     (void)state;
@@ -141,6 +216,9 @@ int main(void)
         cmocka_unit_test(no_name_and_two_names_are_no_org_id),
         cmocka_unit_test(bad_names_are_refused_in_tempos_words),
         cmocka_unit_test(a_huge_foreign_name_gives_a_short_message),
+        cmocka_unit_test(a_query_may_name_several_each_once_and_in_order),
+        cmocka_unit_test(bad_lists_of_tenants_are_refused),
+        cmocka_unit_test(where_several_are_not_allowed_the_bar_is_no_letter),
         cmocka_unit_test(the_prefix_is_cut_from_paths_of_the_api_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
