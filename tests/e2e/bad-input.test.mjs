@@ -830,12 +830,13 @@ test('a tenant that is absent, doubled or misnamed is refused and nothing is cre
             assertRefused(await sendProto(s, new Batch().proto(), headers), httpStatus, code, text, what);
             assertRefused(await sendJson(s, new Batch().json(), headers), httpStatus, code, text, what);
             assertGrpcRefused(await sendGrpc(s, new Batch().proto(), { headers }), code, text, what);
+            if (what.includes('|')) continue; /* a question may be about several */
             for (const target of ['/api/search?q={}', '/api/traces/1', '/api/v2/traces/1']) {
                 const a = await s.api(target, headers);
                 assert.equal(a.status, httpStatus, `${what} ${target} ${a.text}`);
                 if (code === 16) assert.equal(a.text, 'no org id\n');
                 else if (text instanceof RegExp) assert.match(a.text, text);
-                else if (!what.includes('|')) assert.equal(a.text.trimEnd(), text);
+                else assert.equal(a.text.trimEnd(), text);
             }
         }
         assert.deepEqual(stored(), before_);
