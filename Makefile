@@ -20,10 +20,10 @@ ROLES := ingest worker frontend
 TOPS := handlers rubato
 ROOMS := $(FLOORS) $(ROLES) $(TOPS)
 
-PKGS := libcurl openssl libzstd zlib libcjson libpcre2-8 libnghttp2 libmicrohttpd yaml-0.1 expat \
+PKGS := libcurl openssl libzstd zlib libcjson libpcre2-8 libnghttp2 yaml-0.1 expat \
         liblz4
 DEB_BUILD := build-essential pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev libsnappy-dev \
-        liblz4-dev zlib1g-dev libcjson-dev libpcre2-dev libnghttp2-dev libmicrohttpd-dev \
+        liblz4-dev zlib1g-dev libcjson-dev libpcre2-dev libnghttp2-dev libhttp-parser-dev \
         libexpat1-dev libyaml-dev libxxhash-dev libs3-dev
 DEB_TEST := libcmocka-dev zstd xz-utils curl python3 radosgw ceph-mon ceph-osd \
         $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
@@ -46,7 +46,7 @@ endif
 ifneq ($(WERROR),)
 CFLAGS += -Werror
 endif
-LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lsnappy -lm
+LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lsnappy -lhttp_parser -lm
 
 Q := $(if $(V),,@)
 

@@ -1,333 +1,349 @@
-/* HTTP/1.1 on libmicrohttpd.
+/* HTTP/1.1: connections, on http_parser.
  *
- * The library parses, we decide: a request is collected, handed over, and its connection suspended
- * until the answer comes. Its own timeout knows only inactivity, which a client that sends a byte
- * now and then defeats; so deadlines of whole requests are kept here, and an overdue connection is
- * shut down under the library, which then closes it. Everything runs on the loop's thread. */
-#include "net/net_server_priv.h"
+ * The parser reads, we do the rest: a request is collected, handed over, and its connection left
+ * alone until the answer comes. Between requests a connection keeps no buffers, so that thousands
+ * of idle ones cost little. Sockets are watched edge-triggered, once for their life: what may be
+ * read or written is remembered until it is wanted. Everything runs on the loop's thread. */
+#include "net/http1_priv.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "net/net_limits.h"
 
-static struct net_conn *conn_of(struct MHD_Connection *mhd)
+/* ---- closing ---- */
+
+static void drop_exchange(struct net_conn *conn)
 {
-    return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    struct http1 *h = &conn->h1;
+    if (h->ex) {
+        net_exchange_unwire(h->ex);
+        net_exchange_release(h->ex);
+    }
+    h->ex = NULL;
+    net_message_free(h->body);
+    h->body = NULL;
+    buf_clear(&h->out);
 }
 
-/* ---- the request ---- */
-
-/* The request line has come. MHD changes the URI later, so it is copied now, as sent. */
-static void *on_uri(void *cls, const char *uri, struct MHD_Connection *mhd)
+void http1_close(struct net_conn *conn)
 {
-    struct net_server *s = cls;
-    struct net_conn *conn = conn_of(mhd);
-    struct net_exchange *ex = net_exchange_new(s->core, false, conn->peer, LIMIT_HTTP1_POOL_BYTES);
-    if (!ex)
-        return NULL; /* on_access closes the connection */
-    ex->loop.wire = conn;
-    conn->h1.ex = ex;
-    conn->h1.head_done = false;
+    drop_exchange(conn);
+    buf_clear(&conn->h1.rest);
+    close(conn->fd);
+    gauge_add(conn->server->http1_connections, -1);
+    net_conn_free(conn);
+}
+
+/* The last answer is out. Closing now would, if the client is still sending, reset the connection
+ * and take the answer from it: what comes is thrown away until it closes, or for a while. */
+static void linger(struct net_conn *conn)
+{
+    conn->h1.state = HTTP1_LINGER;
     conn->h1.discarded = 0;
-    /* The first request's time began when the connection was accepted. */
-    if (conn->h1.state == HTTP1_IDLE)
-        net_conn_deadline(conn, net_deadline_ms(s, conn->listener->opts.read_timeout_ms));
-    conn->h1.state = HTTP1_BODY;
-    net_server_due(s, s->loop.now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS);
-    /* A proxy's form, "http://host/path": what counts is the path. */
-    struct slice target = slice_cstr(uri);
-    if (slice_starts(target, SLICE("http://"))) {
-        target = slice_from(target, 7);
-        target = slice_from(target, slice_find(target, '/'));
-    }
-    if (buf_slice(&ex->head.text, target) < 0)
-        return ex; /* without a path: refused by take_head */
-    return ex;
-}
-
-static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
-                                 size_t name_len, const char *value, size_t value_len)
-{
-    (void)kind;
-    struct net_exchange *ex = cls;
-    int rc = net_head_add(&ex->head, slice_of(name, name_len), slice_of(value, value_len));
-    return rc < 0 ? MHD_NO : MHD_YES;
-}
-
-static enum MHD_Result take_head(struct net_conn *conn, struct net_exchange *ex, const char *method)
-{
-    size_t target_len = ex->head.text.len;
-    size_t method_len = strlen(method);
-    if (target_len == 0 || buf_append(&ex->head.text, method, method_len) < 0)
-        return MHD_NO;
-    int want = MHD_get_connection_values_n(conn->h1.mhd, MHD_HEADER_KIND, NULL, NULL);
-    int got = MHD_get_connection_values_n(conn->h1.mhd, MHD_HEADER_KIND, on_header, ex);
-    if (got != want || ex->head.entries.count != (uint32_t)want || net_exchange_head_done(ex) < 0)
-        return MHD_NO;
-    struct slice target = slice_of(ex->head.text.ptr, target_len);
-    size_t mark = slice_find(target, '?');
-    ex->req.path = slice_of(target.ptr, mark);
-    ex->req.query = slice_from(target, mark + 1);
-    ex->req.method = slice_of(target.ptr + target_len, method_len);
-    /* Only what has arrived takes memory; the limit is the buffer's own. */
-    uint64_t max = conn->listener->opts.body_bytes_max;
-    buf_init(&ex->body, max > SIZE_MAX ? SIZE_MAX : (size_t)max);
-    conn->h1.head_done = true;
-    return MHD_YES;
-}
-
-/* A body announced as too large need not be sent: if the client waits for leave, or if there is
- * more of it than we care to throw away, it is answered now. */
-static bool refuse_early(struct net_conn *conn, struct net_exchange *ex)
-{
-    uint64_t claimed;
-    if (!parse_u64(net_request_header(&ex->req, "content-length"), &claimed) ||
-        claimed <= conn->listener->opts.body_bytes_max)
-        return false;
-    return net_request_header(&ex->req, "expect").len > 0 ||
-           claimed - conn->listener->opts.body_bytes_max > LIMIT_HTTP1_DISCARD_BYTES;
-}
-
-static enum MHD_Result take_body(struct net_conn *conn, struct net_exchange *ex, struct slice data)
-{
-    if (ex->req.body_rc == 0) {
-        int rc = buf_slice(&ex->body, data);
-        if (rc == ERR_LIMIT)
-            net_exchange_too_large(ex);
-        net_exchange_charge(ex);
-        return rc == 0 || rc == ERR_LIMIT ? MHD_YES : MHD_NO;
-    }
-    conn->h1.discarded += data.len;
-    return conn->h1.discarded > LIMIT_HTTP1_DISCARD_BYTES ? MHD_NO : MHD_YES;
+    buf_clear(&conn->h1.rest);
+    shutdown(conn->fd, SHUT_WR);
+    net_conn_deadline(conn, net_deadline_ms(conn->server, LIMIT_HTTP1_LINGER_MS));
 }
 
 /* ---- the answer ---- */
 
-static enum MHD_Result send_answer(struct net_conn *conn, struct net_exchange *ex)
+/* "Wed, 25 Nov 2026 03:00:00 GMT" */
+static const char *date_text(struct net_server *s)
 {
-    struct net_answer *a = &ex->answer;
-    if (!a->http)
-        return MHD_NO;
-    /* The rest of a refused body, or a next request while draining, is not wanted. */
-    if (ex->req.body_rc < 0 || conn->server->loop.draining)
-        MHD_add_response_header(a->http, "Connection", "close");
-    conn->h1.state = HTTP1_ANSWER;
-    net_conn_deadline(conn, net_write_deadline_ns(conn->server->loop.now_ns, a->http_bytes));
-    return MHD_queue_response(conn->h1.mhd, (unsigned)a->http_status, a->http);
+    time_t now = (time_t)(clock_unix_ns(s->clock) / NS_PER_S);
+    struct tm tm;
+    if (now != s->loop.date_s) {
+        strftime(s->loop.date, sizeof s->loop.date, "%a, %d %b %Y %H:%M:%S GMT",
+                 gmtime_r(&now, &tm));
+        s->loop.date_s = now;
+    }
+    return s->loop.date;
 }
 
-static enum MHD_Result hand(struct net_conn *conn, struct net_exchange *ex)
+/* Names are kept in lower case; here they are written as people know them. A header that would
+ * break out of its line is left out. */
+static int put_header(struct buf *out, const struct net_header *header)
 {
-    conn->h1.state = HTTP1_HANDLER;
-    net_conn_deadline(conn, 0);
-    net_exchange_hand(ex, &conn->listener->opts);
-    if (net_exchange_take_answer(ex)) {
-        ex->answer.given = true;
-        return send_answer(conn, ex);
+    for (size_t i = 0; i < header->value.len; i++) {
+        if (header->value.ptr[i] < ' ' && header->value.ptr[i] != '\t')
+            return 0;
     }
-    conn->h1.suspended = true;
-    net_server_due(conn->server, conn->server->loop.now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS);
-    MHD_suspend_connection(conn->h1.mhd);
-    return MHD_YES;
+    int rc = 0;
+    bool first = true;
+    for (size_t i = 0; i < header->name.len && rc == 0; i++) {
+        uint8_t c = header->name.ptr[i];
+        rc = buf_u8(out, first && c >= 'a' && c <= 'z' ? (uint8_t)(c - 'a' + 'A') : c);
+        first = c == '-';
+    }
+    rc = rc < 0 ? rc : buf_str(out, ": ");
+    rc = rc < 0 ? rc : buf_slice(out, header->value);
+    return rc < 0 ? rc : buf_str(out, "\r\n");
+}
+
+static const char *connection_text(const struct http1 *h)
+{
+    if (!h->keep_alive)
+        return "Connection: close\r\n";
+    return h->parser.http_minor == 0 ? "Connection: keep-alive\r\n" : "";
+}
+
+static int answer_head(struct net_conn *conn)
+{
+    struct http1 *h = &conn->h1;
+    const struct net_answer *a = &h->ex->answer;
+    buf_init(&h->out, LIMIT_HTTP1_ANSWER_HEAD_BYTES);
+    int rc = buf_printf(&h->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", a->http_status,
+                        http_status_str((enum http_status)a->http_status), date_text(conn->server));
+    for (uint32_t i = 0; i < a->head.entries.count && rc == 0; i++) {
+        struct net_header header = net_head_at(&a->head, i);
+        rc = put_header(&h->out, &header);
+    }
+    rc = rc < 0 ? rc : buf_str(&h->out, connection_text(h));
+    return rc < 0 ? rc : buf_str(&h->out, "\r\n");
+}
+
+/* False: the connection is closed and freed. */
+static bool start_answer(struct net_conn *conn)
+{
+    struct http1 *h = &conn->h1;
+    /* The rest of a refused body, or a next request while draining, is not wanted. */
+    h->keep_alive = h->keep_alive && h->ex->req.body_rc == 0 && !conn->server->loop.draining;
+    h->body = net_exchange_pop(h->ex);
+    h->body_at = h->out_at = 0;
+    h->state = HTTP1_ANSWER;
+    if (answer_head(conn) < 0) {
+        http1_close(conn);
+        return false;
+    }
+    size_t bytes = h->out.len + (h->body ? h->body->bytes.len : 0);
+    net_conn_deadline(conn, net_write_deadline_ns(conn->server->loop.now_ns, bytes));
+    return true;
+}
+
+/* An answer without a handler, to what is no request. */
+static bool start_refusal(struct net_conn *conn, int status)
+{
+    struct http1 *h = &conn->h1;
+    drop_exchange(conn);
+    h->keep_alive = false;
+    h->out_at = 0;
+    h->state = HTTP1_ANSWER;
+    buf_init(&h->out, 512);
+    const char *reason = http_status_str((enum http_status)status);
+    int rc = buf_printf(&h->out,
+                        "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                        "Connection: close\r\nContent-Length: %zu\r\n\r\n%d %s",
+                        status, reason, 4 + strlen(reason), status, reason);
+    if (rc < 0) {
+        http1_close(conn);
+        return false;
+    }
+    net_conn_deadline(conn, net_write_deadline_ns(conn->server->loop.now_ns, h->out.len));
+    return true;
+}
+
+enum outcome {
+    GO_ON,  /* there may be more to do */
+    WAIT,   /* for an event */
+    CLOSED, /* and freed */
+};
+
+static void await_request(struct net_conn *conn)
+{
+    struct http1 *h = &conn->h1;
+    h->state = HTTP1_IDLE;
+    net_conn_deadline(conn, net_deadline_ms(conn->server, conn->listener->opts.idle_timeout_ms));
+}
+
+static enum outcome send_answer(struct net_conn *conn)
+{
+    struct http1 *h = &conn->h1;
+    struct slice body = h->body ? buf_view(&h->body->bytes) : slice_of(NULL, 0);
+    while (h->out_at < h->out.len || h->body_at < body.len) {
+        struct iovec iov[2] = {
+            {.iov_base = h->out.ptr + h->out_at, .iov_len = h->out.len - h->out_at},
+            {.iov_base = h->body ? h->body->bytes.ptr + h->body_at : NULL,
+             .iov_len = body.len - h->body_at}};
+        const struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+        ssize_t n = sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return WAIT;
+        if (n < 0) {
+            http1_close(conn);
+            return CLOSED;
+        }
+        size_t of_head = iov[0].iov_len < (size_t)n ? iov[0].iov_len : (size_t)n;
+        h->out_at += of_head;
+        h->body_at += (size_t)n - of_head;
+    }
+    drop_exchange(conn);
+    if (h->keep_alive && !conn->server->loop.draining)
+        await_request(conn);
+    else
+        linger(conn);
+    return GO_ON;
+}
+
+/* ---- the request ---- */
+
+static enum outcome hand(struct net_conn *conn)
+{
+    struct http1 *h = &conn->h1;
+    h->state = HTTP1_HANDLER;
+    net_conn_deadline(conn, 0);
+    net_exchange_hand(h->ex, &conn->listener->opts);
+    if (!net_exchange_take_answer(h->ex))
+        return WAIT;
+    h->ex->answer.given = true;
+    return start_answer(conn) ? GO_ON : CLOSED;
+}
+
+/* After the parser has seen some bytes: is there something for us to do? */
+static enum outcome after_parse(struct net_conn *conn)
+{
+    struct http1 *h = &conn->h1;
+    enum http_errno no = HTTP_PARSER_ERRNO(&h->parser);
+    if (no != HPE_OK && no != HPE_PAUSED) {
+        int status = h->refusal ? h->refusal : no == HPE_INVALID_METHOD ? 501 : 400;
+        if (h->discarded <= LIMIT_HTTP1_DISCARD_BYTES)
+            return start_refusal(conn, status) ? GO_ON : CLOSED;
+        http1_close(conn);
+        return CLOSED;
+    }
+    if (h->complete)
+        return hand(conn);
+    if (h->owes_continue) {
+        static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        h->owes_continue = false;
+        /* Nothing else is on its way to the client: it fits, or the client is gone. */
+        if (send(conn->fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+            http1_close(conn);
+            return CLOSED;
+        }
+    }
+    return GO_ON;
+}
+
+/* What the parser did not take belongs to the next request, and waits for it. */
+static enum outcome parse(struct net_conn *conn, struct slice bytes, bool from_rest)
+{
+    struct http1 *h = &conn->h1;
+    if (h->state == HTTP1_IDLE) { /* the first request's time began when it was accepted */
+        h->state = HTTP1_HEAD;
+        net_conn_deadline(conn,
+                          net_deadline_ms(conn->server, conn->listener->opts.read_timeout_ms));
+    }
+    if (!h->parsing)
+        http1_parse_begin(conn);
+    size_t used = http1_parse(conn, bytes);
+    struct slice left = slice_from(bytes, used);
+    int rc = 0;
+    if (from_rest) {
+        h->rest_at += used;
+        if (h->rest_at == h->rest.len)
+            buf_clear(&h->rest);
+    } else if (left.len && h->complete) {
+        buf_init(&h->rest, left.len);
+        h->rest_at = 0;
+        rc = buf_slice(&h->rest, left);
+    }
+    if (rc < 0) {
+        http1_close(conn);
+        return CLOSED;
+    }
+    return after_parse(conn);
+}
+
+static enum outcome receive(struct net_conn *conn)
+{
+    struct http1 *h = &conn->h1;
+    struct buf *scratch = &conn->server->loop.scratch;
+    if (h->rest.len)
+        return parse(conn, slice_from(buf_view(&h->rest), h->rest_at), true);
+    ssize_t n = recv(conn->fd, scratch->ptr, LIMIT_HTTP2_READ_BYTES, MSG_DONTWAIT);
+    if (n < 0 && errno == EINTR)
+        return GO_ON;
+    if (n < 0 && errno == EAGAIN)
+        return WAIT;
+    if (n <= 0) {
+        http1_close(conn);
+        return CLOSED;
+    }
+    if (h->state != HTTP1_LINGER)
+        return parse(conn, slice_of(scratch->ptr, (size_t)n), false);
+    h->discarded += (uint64_t)n;
+    if (h->discarded <= LIMIT_HTTP1_DISCARD_BYTES)
+        return GO_ON;
+    http1_close(conn);
+    return CLOSED;
+}
+
+/* ---- events ---- */
+
+static const uint32_t watched = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+
+/* As far as it goes, but not for ever: who always has more to say waits for the next turn. */
+static void run(struct net_conn *conn)
+{
+    enum outcome outcome = GO_ON;
+    for (unsigned i = 0; i < LIMIT_HTTP1_STEPS_PER_TURN && outcome == GO_ON; i++) {
+        if (conn->h1.state == HTTP1_HANDLER)
+            return;
+        outcome = conn->h1.state == HTTP1_ANSWER ? send_answer(conn) : receive(conn);
+    }
+    if (outcome == GO_ON) { /* the edge comes once more */
+        struct epoll_event ev = {.events = watched, .data.ptr = conn};
+        epoll_ctl(conn->server->epoll_fd, EPOLL_CTL_MOD, conn->fd, &ev);
+    }
+}
+
+void http1_event(struct net_conn *conn, uint32_t events)
+{
+    if (events & (EPOLLERR | EPOLLHUP)) {
+        http1_close(conn);
+        return;
+    }
+    /* As Go's server has it: who sends no more does not wait for the answer either. It is sent all
+     * the same. */
+    if ((events & EPOLLRDHUP) && conn->h1.state == HTTP1_HANDLER)
+        conn->h1.ex->gone = true;
+    run(conn);
+}
+
+void http1_start(struct net_conn *conn)
+{
+    struct net_server *s = conn->server;
+    struct epoll_event ev = {.events = watched, .data.ptr = conn};
+    conn->state = NET_CONN_HTTP1;
+    conn->h1 = (struct http1){.state = HTTP1_HEAD};
+    gauge_add(s->http1_connections, 1);
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, conn->fd, &ev) < 0)
+        http1_close(conn);
 }
 
 void http1_answered(struct net_conn *conn)
 {
-    assert(conn->h1.suspended);
-    conn->h1.suspended = false;
-    MHD_resume_connection(conn->h1.mhd);
-    conn->server->loop.run_mhd = true;
-}
-
-/* Called with the head, with each piece of the body, at its end, and after a resume. */
-static enum MHD_Result on_access(void *cls, struct MHD_Connection *mhd, const char *url,
-                                 const char *method, const char *version, const char *data,
-                                 size_t *data_len, void **req_ctx)
-{
-    (void)url;
-    (void)version;
-    struct net_server *s = cls;
-    struct net_exchange *ex = *req_ctx;
-    struct net_conn *conn = conn_of(mhd);
-    if (!ex || s->loop.stopping)
-        return MHD_NO;
-    if (ex->answer.given)
-        return send_answer(conn, ex);
-    if (ex->loop.handed)
-        return MHD_NO; /* resumed without an answer: the server is being freed */
-    if (!conn->h1.head_done) {
-        if (take_head(conn, ex, method) == MHD_NO)
-            return MHD_NO;
-        if (!refuse_early(conn, ex))
-            return MHD_YES;
-        net_exchange_too_large(ex);
-        return hand(conn, ex);
-    }
-    if (*data_len) {
-        struct slice piece = slice_of(data, *data_len);
-        *data_len = 0;
-        return take_body(conn, ex, piece);
-    }
-    return hand(conn, ex);
-}
-
-/* The answer has been sent, or the client or a deadline ended it before. */
-static void on_completed(void *cls, struct MHD_Connection *mhd, void **req_ctx,
-                         enum MHD_RequestTerminationCode how)
-{
-    struct net_server *s = cls;
-    struct net_conn *conn = conn_of(mhd);
-    struct net_exchange *ex = *req_ctx;
-    *req_ctx = NULL;
-    conn->h1.ex = NULL;
-    conn->h1.state = HTTP1_IDLE;
-    net_conn_deadline(conn, net_deadline_ms(s, conn->listener->opts.idle_timeout_ms));
-    if (ex) {
-        net_exchange_unwire(ex);
-        net_exchange_release(ex);
-    }
-    if (how == MHD_REQUEST_TERMINATED_COMPLETED_OK && s->loop.draining)
-        http1_cut(conn);
-}
-
-/* ---- connections ---- */
-
-static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_ctx,
-                          enum MHD_ConnectionNotificationCode what)
-{
-    struct net_server *s = cls;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        struct net_conn *conn = s->loop.adding;
-        s->loop.adding = NULL;
-        assert(conn);
-        conn->h1.mhd = mhd;
-        *socket_ctx = conn;
-        gauge_add(s->http1_connections, 1);
-        return;
-    }
-    struct net_conn *conn = *socket_ctx;
-    if (conn->h1.ex) { /* its request was refused before it was one: on_completed does not come */
-        net_exchange_unwire(conn->h1.ex);
-        net_exchange_release(conn->h1.ex);
-    }
-    net_conn_free(conn);
-    *socket_ctx = NULL;
-    gauge_add(s->http1_connections, -1);
-}
-
-void http1_start(struct net_conn *conn, const struct sockaddr_storage *addr, socklen_t addr_len)
-{
-    struct net_server *s = conn->server;
-    conn->state = NET_CONN_HTTP1;
-    conn->h1 = (struct http1){.state = HTTP1_HEAD};
-    s->loop.adding = conn;
-    s->loop.run_mhd = true;
-    net_server_due(s, s->loop.now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS);
-    /* On failure it has closed the descriptor. */
-    MHD_add_connection(s->mhd, conn->fd, (const struct sockaddr *)addr, addr_len);
-    if (s->loop.adding) {
-        s->loop.adding = NULL;
-        net_conn_free(conn);
-    }
-}
-
-void http1_cut(struct net_conn *conn)
-{
-    net_conn_deadline(conn, 0);
-    shutdown(conn->fd, SHUT_RDWR);
-}
-
-/* Whether the client has closed, or will send no more. */
-static bool has_ended(const struct net_conn *conn)
-{
-    char byte;
-    ssize_t n = recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-}
-
-uint64_t http1_sweep(struct net_conn *conn, uint64_t now_ns)
-{
-    bool half = conn->h1.state == HTTP1_HEAD || conn->h1.state == HTTP1_BODY;
-    bool handled = conn->h1.state == HTTP1_HANDLER && !conn->h1.ex->gone;
-    bool ended = (half || handled) && has_ended(conn);
-    if ((conn->deadline_ns && conn->deadline_ns <= now_ns) || (half && ended)) {
-        http1_cut(conn);
-        return 0;
-    }
-    /* As Go's server has it: who sends no more does not wait for the answer either. It is sent all
-     * the same. */
-    if (handled && ended)
-        conn->h1.ex->gone = true;
-    uint64_t look_ns = now_ns + LIMIT_HTTP1_HALF_MS * NS_PER_MS;
-    bool look = half || (handled && !ended);
-    return look && (!conn->deadline_ns || look_ns < conn->deadline_ns) ? look_ns
-                                                                       : conn->deadline_ns;
+    if (start_answer(conn))
+        run(conn);
 }
 
 void http1_drain(struct net_conn *conn)
 {
     /* A request whose head has come is under way; before that the client will ask elsewhere. */
-    if (!conn->h1.ex || !conn->h1.head_done)
-        http1_cut(conn);
-}
-
-/* ---- the daemon ---- */
-
-__attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *fmt, va_list ap)
-{
-    const struct net_server *s = cls;
-    char text[256];
-    if (!s->log || s->log->level > LOG_LEVEL_DEBUG)
-        return;
-    vsnprintf(text, sizeof text, fmt, ap);
-    struct slice line = slice_cstr(text);
-    while (line.len && line.ptr[line.len - 1] == '\n')
-        line.len--;
-    LOG_DEBUG(s->log, "libmicrohttpd", KV_SLICE("text", line));
-}
-
-/* Paths are given as sent: '/' and "%2F" are different things to a handler. */
-static size_t keep_escapes(void *cls, struct MHD_Connection *mhd, char *text)
-{
-    (void)cls;
-    (void)mhd;
-    return strlen(text);
-}
-
-int http1_init(struct net_server *s, struct err *err)
-{
-    /* Not MHD_USE_TURBO: it would skip the shutdown before close that lets an answer arrive. */
-    const unsigned flags =
-        MHD_USE_ERROR_LOG | MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME;
-    s->mhd = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        s, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIMIT_HTTP1_POOL_BYTES,
-        /* Listeners count their own. */
-        MHD_OPTION_CONNECTION_LIMIT, 1u << 20, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
-    if (!s->mhd)
-        return err_set(err, ERR_INTERNAL, "server: libmicrohttpd does not start");
-    return 0;
-}
-
-void http1_end(struct net_server *s)
-{
-    if (!s->mhd)
-        return;
-    s->loop.stopping = true;
-    for (struct net_conn *conn = s->loop.conns; conn; conn = conn->next) {
-        /* It insists that nobody is suspended when it stops. */
-        if (conn->state == NET_CONN_HTTP1 && conn->h1.suspended)
-            MHD_resume_connection(conn->h1.mhd);
-        conn->h1.suspended = false;
-    }
-    MHD_stop_daemon(s->mhd);
-    s->mhd = NULL;
+    bool under_way = (conn->h1.state == HTTP1_HEAD && conn->h1.head_done) ||
+                     conn->h1.state == HTTP1_HANDLER || conn->h1.state == HTTP1_ANSWER ||
+                     conn->h1.state == HTTP1_LINGER;
+    if (!under_way)
+        http1_close(conn);
 }

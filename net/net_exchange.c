@@ -179,8 +179,6 @@ struct net_exchange *net_exchange_new(struct net_core *core, bool over_http2, co
 static void exchange_free(struct net_exchange *ex)
 {
     struct net_core *core = ex->core;
-    if (ex->answer.http)
-        MHD_destroy_response(ex->answer.http);
     for (struct net_message *m = ex->shared.messages, *next; m; m = next) {
         next = m->next;
         net_message_free(m);

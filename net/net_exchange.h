@@ -9,8 +9,6 @@
 
 #include <pthread.h>
 
-#include <microhttpd.h>
-
 #include "base/vec.h"
 #include "net/grpc_frame.h"
 #include "net/net_server.h"
@@ -37,7 +35,7 @@ struct net_core {
     } shared;
 };
 
-/* Headers as one text: HTTP/1.1 puts the request line before them. */
+/* Headers as one text: HTTP/1.1 puts the target before them and the method behind. */
 struct net_head_entry {
     uint32_t at; /* in text: name, then value */
     uint32_t name_len;
@@ -52,18 +50,14 @@ struct net_head {
 struct net_answer {
     bool given;
     int http_status;
-    /* HTTP/1.1; NULL with given: no memory, the connection is closed */
-    struct MHD_Response *http;
-    size_t http_bytes;
-    /* HTTP/2 */
-    struct net_head head;
+    struct net_head head; /* HTTP */
     /* gRPC */
     int grpc_status;
     struct buf text;    /* percent-encoded, NUL-free */
     struct buf details; /* base64 */
 };
 
-/* What is sent over HTTP/2 as DATA: a gRPC message, or the body of an HTTP answer. */
+/* What is sent: a gRPC message, or the body of an HTTP answer. */
 struct net_message {
     struct net_message *next;
     uint8_t prefix[GRPC_PREFIX_BYTES];
@@ -82,7 +76,7 @@ struct net_exchange {
         struct net_exchange *inbox_next;
         bool in_inbox;
         bool replied;
-        struct net_message *messages; /* in order, HTTP/2 */
+        struct net_message *messages; /* in order */
         struct net_message *messages_last;
     } shared;
     struct {        /* the loop alone */

@@ -5,25 +5,30 @@
 
 #include <assert.h>
 
-/* Memory libmicrohttpd may use for one HTTP/1.1 connection: the whole head of a request lives in
- * it, and half of it is the read buffer. A query may be 128 KiB of text (Tempo's
- * max_query_expression_size_bytes), three times that when percent-encoded. It is mapped and only
- * touched as far as it is used, so an idle connection costs a page or two.
- * Hit: the client gets 414 or 431 and the connection is closed. */
-#define LIMIT_HTTP1_POOL_BYTES (1u << 20)
+/* Head of one HTTP/1.1 request. A query may be 128 KiB of text (Tempo's
+ * max_query_expression_size_bytes), three times that when percent-encoded; Go's servers take 1 MiB.
+ * It takes memory as it comes, and gives it back with the answer.
+ * Hit: 414 or 431, and the connection is closed. */
+#define LIMIT_HTTP1_HEAD_BYTES (1u << 20)
+/* Headers of one request: browsers and proxies send some 30. Hit: 431. */
+#define LIMIT_HTTP1_HEADERS 1000u
 
-/* Shortest sleep between two turns in which libmicrohttpd wants to run though nothing happened: it
- * does so while a client's input does not fit its pool, and would keep a processor busy. */
-#define LIMIT_HTTP1_SPIN_MS 5u
+/* Headers of an answer: they are our own. Hit: those that do not fit are left out. */
+#define LIMIT_ANSWER_HEADER_BYTES (16u << 10)
+#define LIMIT_HTTP1_ANSWER_HEAD_BYTES (2 * LIMIT_ANSWER_HEADER_BYTES)
+
+/* What one HTTP/1.1 connection may do (a read, a write, a handler's inline answer) before the
+ * others get their turn. */
+#define LIMIT_HTTP1_STEPS_PER_TURN 64u
+
+/* After a last answer: how long a client that is still sending is read from, so that it sees the
+ * answer rather than a reset. */
+#define LIMIT_HTTP1_LINGER_MS 2000u
 
 /* Storage of all request bodies of a server, from their first byte to their answer: a client that
  * sends three quarters of a body and waits holds memory that nobody else counts.
  * Hit: the request whose body passes it is answered as overload, 503 or UNAVAILABLE. */
 #define LIMIT_BODIES_BYTES (192u << 20)
-
-/* How often the end of a client's sending is looked for while its request is half here, or at the
- * handler: libmicrohttpd is not always woken by it. */
-#define LIMIT_HTTP1_HALF_MS 1000u
 
 /* Bytes of a body past its limit that are read and thrown away, so that a client that sends first
  * and reads later sees the answer rather than a reset. The read timeout bounds it as well.

@@ -62,34 +62,19 @@ static bool compress_body(const struct net_request *req, struct buf *body)
     return true;
 }
 
-/* libmicrohttpd wants C strings, and refuses what would break out of a header: such a header is
- * left out. */
-static void add_header_http1(struct MHD_Response *http, struct slice name, struct slice value)
-{
-    char *text = malloc(name.len + value.len + 2);
-    if (!text)
-        return;
-    if (name.len)
-        memcpy(text, name.ptr, name.len);
-    text[name.len] = '\0';
-    if (value.len)
-        memcpy(text + name.len + 1, value.ptr, value.len);
-    text[name.len + 1 + value.len] = '\0';
-    MHD_add_response_header(http, text, text + name.len + 1);
-    free(text);
-}
-
+/* Without memory it is missing. */
 static void add_header(struct net_exchange *ex, struct slice name, struct slice value)
 {
-    if (ex->over_http2)
-        net_head_add(&ex->answer.head, name, value); /* without memory it is missing */
-    else
-        add_header_http1(ex->answer.http, name, value);
+    net_head_add(&ex->answer.head, name, value);
 }
 
 static void add_headers(struct net_exchange *ex, const struct net_reply *reply, bool compress,
                         bool packed)
 {
+    char length[24];
+    snprintf(length, sizeof length, "%zu", reply->body.len);
+    if (reply->status != 204 && reply->status != 304)
+        add_header(ex, SLICE("Content-Length"), slice_cstr(length));
     if (reply->content_type)
         add_header(ex, SLICE("Content-Type"), slice_cstr(reply->content_type));
     if (compress)
@@ -100,49 +85,23 @@ static void add_headers(struct net_exchange *ex, const struct net_reply *reply, 
         add_header(ex, reply->headers[i].name, reply->headers[i].value);
 }
 
-static bool body_http1(struct net_exchange *ex, struct buf *body)
-{
-    struct net_answer *a = &ex->answer;
-    uint8_t *bytes;
-    size_t len;
-    buf_take(body, &bytes, &len);
-    a->http_bytes = len;
-    a->http = bytes ? MHD_create_response_from_buffer_with_free_callback(len, bytes, free)
-                    : MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-    if (!a->http)
-        free(bytes);
-    return a->http != NULL;
-}
-
-/* NULL: the answer has no body. */
-static struct net_message *body_http2(struct net_exchange *ex, struct buf *body)
-{
-    char length[24];
-    bool head_only = slice_eq(ex->req.method, SLICE("HEAD"));
-    buf_init(&ex->answer.head.text, LIMIT_HTTP2_HEADER_BYTES);
-    snprintf(length, sizeof length, "%zu", body->len);
-    add_header(ex, SLICE("content-length"), slice_cstr(length));
-    struct net_message *m = body->len && !head_only ? net_message_new(body) : NULL;
-    if (!m && body->len && !head_only) {
-        ex->answer.http_status = 500; /* no memory */
-        buf_reset(&ex->answer.head.text);
-        vec_reset(&ex->answer.head.entries);
-    }
-    buf_clear(body);
-    return m;
-}
-
 static void reply_http(struct net_exchange *ex, struct net_reply *reply, bool compress)
 {
+    struct net_answer *a = &ex->answer;
     struct net_message *m = NULL;
-    bool packed = compress && compress_body(&ex->req, &reply->body), ok = true;
-    ex->answer.http_status = reply->status >= 200 && reply->status <= 999 ? reply->status : 500;
-    if (ex->over_http2)
-        m = body_http2(ex, &reply->body);
-    else
-        ok = body_http1(ex, &reply->body);
-    if (ok)
-        add_headers(ex, reply, compress, packed);
+    bool packed = compress && compress_body(&ex->req, &reply->body);
+    bool body = reply->body.len && !slice_eq(ex->req.method, SLICE("HEAD")) &&
+                reply->status != 204 && reply->status != 304;
+    a->http_status = reply->status >= 200 && reply->status <= 999 ? reply->status : 500;
+    buf_init(&a->head.text, LIMIT_ANSWER_HEADER_BYTES);
+    add_headers(ex, reply, compress, packed);
+    if (body && !(m = net_message_new(&reply->body))) { /* no memory: an error without a body */
+        a->http_status = 500;
+        buf_reset(&a->head.text);
+        vec_reset(&a->head.entries);
+        add_header(ex, SLICE("Content-Length"), SLICE("0"));
+    }
+    buf_clear(&reply->body);
     net_exchange_replied(ex, m);
 }
 

@@ -1,8 +1,7 @@
 /* The server's loop: accepts, finds out the protocol, keeps the deadlines, and brings answers from
  * the inbox to their connections.
  *
- * An unanswered request costs no thread: the loop parks its connection (or stream) and goes on. It
- * sleeps in one epoll_wait, in which libmicrohttpd's own epoll descriptor is one of the sources. */
+ * An unanswered request costs no thread: the loop parks its connection (or stream) and goes on. */
 #include "net/net_server_priv.h"
 
 #include <errno.h>
@@ -78,16 +77,6 @@ static void peek_close(struct net_conn *conn)
     net_conn_free(conn);
 }
 
-static void conn_to_http1(struct net_conn *conn)
-{
-    struct sockaddr_storage addr;
-    socklen_t len = sizeof addr;
-    if (getpeername(conn->fd, (struct sockaddr *)&addr, &len) < 0)
-        peek_close(conn); /* gone already */
-    else
-        http1_start(conn, &addr, len);
-}
-
 /* The first bytes decide. Watched edge-triggered: bytes that do not decide yet stay where they
  * are, and must not wake us again until more come. */
 static void peek_event(struct net_conn *conn, uint32_t events)
@@ -110,13 +99,12 @@ static void peek_event(struct net_conn *conn, uint32_t events)
     if (h2_so_far)
         http2_start(conn);
     else
-        conn_to_http1(conn);
+        http1_start(conn);
 }
 
 /* ---- accepting ---- */
 
-static void accepted(struct net_listener *l, int fd, const struct sockaddr_storage *addr,
-                     socklen_t addr_len)
+static void accepted(struct net_listener *l, int fd, const struct sockaddr_storage *addr)
 {
     struct net_server *s = l->server;
     int one = 1;
@@ -130,7 +118,7 @@ static void accepted(struct net_listener *l, int fd, const struct sockaddr_stora
     }
     net_peer_format(addr, conn->peer);
     if (l->opts.protocols == NET_LISTEN_HTTP1) {
-        http1_start(conn, addr, addr_len);
+        http1_start(conn);
     } else if (l->opts.protocols == NET_LISTEN_GRPC) {
         http2_start(conn);
     } else {
@@ -160,7 +148,7 @@ static void acceptor_event(struct net_acceptor *a)
         socklen_t len = sizeof addr;
         int fd = accept4(a->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            accepted(l, fd, &addr, len);
+            accepted(l, fd, &addr);
             continue;
         }
         if (errno == EAGAIN)
@@ -216,15 +204,6 @@ static void loop_inbox(struct net_server *s)
     }
 }
 
-static void loop_mhd(struct net_server *s)
-{
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
-    if (!s->loop.run_mhd && (MHD_get_timeout(s->mhd, &timeout_ms) != MHD_YES || timeout_ms > 0))
-        return;
-    s->loop.run_mhd = false;
-    MHD_run(s->mhd);
-}
-
 static void loop_sweep(struct net_server *s)
 {
     uint64_t now_ns = s->loop.now_ns;
@@ -238,11 +217,12 @@ static void loop_sweep(struct net_server *s)
         uint64_t due_ns = conn->deadline_ns;
         if (conn->state == NET_CONN_HTTP2) {
             due_ns = http2_sweep(conn);
-        } else if (conn->state == NET_CONN_HTTP1) {
-            due_ns = http1_sweep(conn, now_ns);
         } else if (due_ns && due_ns <= now_ns) {
             due_ns = 0;
-            peek_close(conn);
+            if (conn->state == NET_CONN_HTTP1)
+                http1_close(conn);
+            else
+                peek_close(conn);
         }
         net_server_due(s, due_ns);
     }
@@ -286,14 +266,11 @@ static void loop_orders(struct net_server *s)
 
 static int loop_timeout_ms(struct net_server *s)
 {
-    MHD_UNSIGNED_LONG_LONG mhd_ms;
     pthread_mutex_lock(&s->core->mu);
     bool waiting = s->core->shared.inbox != NULL;
     pthread_mutex_unlock(&s->core->mu);
-    if (waiting || s->loop.run_mhd)
+    if (waiting)
         return 0;
-    if (MHD_get_timeout(s->mhd, &mhd_ms) == MHD_YES && mhd_ms == 0)
-        return s->loop.idle_turns > 2 ? (int)LIMIT_HTTP1_SPIN_MS : 0;
     uint64_t due_ns = s->loop.sweep_ns;
     if (s->loop.rest_ns && s->loop.rest_ns < due_ns)
         due_ns = s->loop.rest_ns;
@@ -315,9 +292,6 @@ static void loop_event(struct net_server *s, const struct epoll_event *ev)
         (void)n;
         break;
     }
-    case NET_SOURCE_MHD:
-        s->loop.run_mhd = true;
-        break;
     case NET_SOURCE_ACCEPTOR:
         acceptor_event(ev->data.ptr);
         break;
@@ -325,6 +299,8 @@ static void loop_event(struct net_server *s, const struct epoll_event *ev)
         struct net_conn *conn = ev->data.ptr;
         if (conn->state == NET_CONN_PEEK)
             peek_event(conn, ev->events);
+        else if (conn->state == NET_CONN_HTTP1)
+            http1_event(conn, ev->events);
         else
             http2_event(conn, ev->events);
         break;
@@ -338,12 +314,9 @@ static void loop_turn(struct net_server *s)
     struct epoll_event events[EVENTS_PER_TURN];
     int n = epoll_wait(s->epoll_fd, events, EVENTS_PER_TURN, loop_timeout_ms(s));
     s->loop.now_ns = clock_mono_ns(s->clock);
-    s->loop.idle_turns = n > 0 || s->loop.run_mhd ? 0 : s->loop.idle_turns + 1;
     for (int i = 0; i < n; i++)
         loop_event(s, &events[i]);
     loop_inbox(s);
-    loop_mhd(s);
-    loop_inbox(s); /* what handlers answered at once */
     loop_orders(s);
     if (s->loop.rest_ns && s->loop.rest_ns <= s->loop.now_ns)
         listeners_wake(s);
@@ -392,14 +365,10 @@ static int server_start(struct net_server *s, struct err *err)
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (s->epoll_fd < 0)
         return err_set(err, ERR_IO, "server: epoll_create1: %s", strerrordesc_np(errno));
-    int rc = http1_init(s, err);
-    if (rc == 0)
-        rc = http2_init(s, err);
+    http1_init();
+    int rc = http2_init(s, err);
     if (rc == 0)
         rc = watch(s, s->core->wake_fd, &s->wake_source, err);
-    if (rc == 0)
-        rc = watch(s, MHD_get_daemon_info(s->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
-                   &s->mhd_source, err);
     if (rc < 0)
         return rc;
     /* Signals are for the program's main thread; and a dead client must not raise SIGPIPE here. */
@@ -422,10 +391,11 @@ static void server_free(struct net_server *s)
         next = conn->next;
         if (conn->state == NET_CONN_PEEK)
             peek_close(conn);
-        else if (conn->state == NET_CONN_HTTP2)
+        else if (conn->state == NET_CONN_HTTP1)
+            http1_close(conn);
+        else
             http2_close(conn);
     }
-    http1_end(s);
     http2_end(s);
     struct net_core *core = s->core;
     pthread_mutex_lock(&core->mu);
@@ -460,7 +430,6 @@ int net_server_new(const struct net_env *env, struct net_server **out, struct er
     s->clock = env->clock;
     s->epoll_fd = -1;
     s->wake_source = NET_SOURCE_WAKE;
-    s->mhd_source = NET_SOURCE_MHD;
     s->loop.now_ns = clock_mono_ns(s->clock);
     s->loop.sweep_ns = UINT64_MAX;
     server_metrics(s, env->metrics);

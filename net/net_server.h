@@ -1,4 +1,4 @@
-/* A server for HTTP/1.1 (libmicrohttpd), HTTP/2 and gRPC over h2c (nghttp2), many listeners in one.
+/* A server for HTTP/1.1 (http_parser), HTTP/2 and gRPC over h2c (nghttp2), many listeners in one.
  *
  * A request is read whole, up to the listener's limit, and given to the listener's handler on a
  * loop thread. The handler must not block; it, or whoever it hands the request to, answers exactly
@@ -129,7 +129,7 @@ int net_stream_send(struct net_request *req, struct buf *message);
  * tell than it takes asks here first. Any thread. */
 bool net_stream_ready(const struct net_request *req);
 /* Whether the client has left: its connection is closed, or it has reset the stream. An answer is
- * still due; nobody reads it. Of HTTP/1.1 it is known a second later. Any thread. */
+ * still due; nobody reads it. Of HTTP/1.1 also: it sends no more. Any thread. */
 bool net_request_gone(const struct net_request *req);
 /* A text/plain answer: the short form of net_reply. */
 void net_reply_text(struct net_request *req, int status, struct slice text);

@@ -1,21 +1,21 @@
 /* The inside of the server: its loop, its connections, and what the two protocols owe it.
  *
- * One thread runs all of it. libmicrohttpd is driven by that thread too (its epoll descriptor
- * stands in ours), so that nothing here needs a lock; what other threads may touch is in struct
- * net_core (net_exchange.h) and the list of listeners. */
+ * One thread runs all of it, so that nothing here needs a lock; what other threads may touch is in
+ * struct net_core (net_exchange.h) and the list of listeners. */
 #ifndef NET_NET_SERVER_PRIV_H
 #define NET_NET_SERVER_PRIV_H
 
 #include <pthread.h>
+#include <time.h>
 
-#include <microhttpd.h>
+#include <http_parser.h>
 #include <nghttp2/nghttp2.h>
 
 #include "net/net_exchange.h"
 #include "net/net_server.h"
 
 /* What an epoll event belongs to: the first member of each thing that is watched. */
-enum net_source { NET_SOURCE_WAKE, NET_SOURCE_MHD, NET_SOURCE_ACCEPTOR, NET_SOURCE_CONN };
+enum net_source { NET_SOURCE_WAKE, NET_SOURCE_ACCEPTOR, NET_SOURCE_CONN };
 
 struct net_acceptor {
     enum net_source source;
@@ -32,22 +32,33 @@ struct net_listener {
     bool resting;         /* the loop: out of descriptors */
 };
 
-/* HTTP/1.1: what libmicrohttpd has no place for. */
 enum http1_state {
-    HTTP1_HEAD,    /* the first request's head is awaited */
+    HTTP1_HEAD,    /* a request is coming */
     HTTP1_IDLE,    /* between requests */
-    HTTP1_BODY,    /* a head is coming or came, the body is awaited */
-    HTTP1_HANDLER, /* suspended: the handler has it */
+    HTTP1_HANDLER, /* the handler has it */
     HTTP1_ANSWER,  /* the answer is being sent */
+    HTTP1_LINGER,  /* the last one is out, the client may still be sending */
 };
 
 struct http1 {
     enum http1_state state;
-    struct MHD_Connection *mhd;
     struct net_exchange *ex; /* NULL between requests */
-    bool head_done;
-    bool suspended;
-    uint64_t discarded; /* body bytes past the limit */
+    http_parser parser;
+    bool parsing;       /* the parser is within a request */
+    bool head_done;     /* as are the next four, of this request */
+    bool complete;      /* ready for the handler */
+    bool in_name;       /* of a header */
+    bool owes_continue; /* the client waits for leave to send the body */
+    bool keep_alive;
+    int refusal; /* status for what is no request; 0: 400 */
+    size_t target_len;
+    uint64_t discarded; /* body bytes past the limit, or after the last answer */
+    struct buf rest;    /* received, of the next request */
+    size_t rest_at;
+    struct buf out; /* the answer's head */
+    size_t out_at;
+    struct net_message *body; /* the answer's, or NULL */
+    size_t body_at;
 };
 
 struct http2 {
@@ -93,8 +104,6 @@ struct net_server {
     pthread_t thread;
     int epoll_fd;
     enum net_source wake_source;
-    enum net_source mhd_source;
-    struct MHD_Daemon *mhd;
     nghttp2_session_callbacks *h2_callbacks;
     nghttp2_option *h2_option;
     struct net_listener *listeners; /* hold core->mu */
@@ -103,12 +112,11 @@ struct net_server {
         uint64_t now_ns;   /* of this turn */
         uint64_t sweep_ns; /* no deadline is due before; UINT64_MAX: none */
         uint64_t rest_ns;  /* resting acceptors are tried again then; 0: none rest */
-        bool run_mhd;
-        unsigned idle_turns; /* in a row, without an event */
         bool draining;
         bool stopping;
-        struct net_conn *adding; /* the connection MHD is told of right now */
-        struct buf scratch;      /* HTTP/2 reads and writes */
+        time_t date_s; /* of date, as answers have it */
+        char date[32];
+        struct buf scratch; /* HTTP/2 reads and writes */
     } loop;
 };
 
@@ -138,18 +146,15 @@ static inline uint64_t net_deadline_ms(const struct net_server *s, uint32_t ms)
 
 /* ---- http1.c ---- */
 
-int http1_init(struct net_server *s, struct err *err);
-/* Stops libmicrohttpd; all its connections are closed and freed. */
-void http1_end(struct net_server *s);
-/* Hands a connection over; conn is freed when that fails, and when it closes. */
-void http1_start(struct net_conn *conn, const struct sockaddr_storage *addr, socklen_t addr_len);
+void http1_init(void);
+/* Takes the connection over; it is closed and freed when that fails. */
+void http1_start(struct net_conn *conn);
+void http1_event(struct net_conn *conn, uint32_t events);
 /* The answer of the exchange on conn has come. */
 void http1_answered(struct net_conn *conn);
-/* Cuts the connection: it closes at libmicrohttpd's next turn. */
-/* Cuts what is overdue or has ended half-way; returns when to look again, 0: never. */
-uint64_t http1_sweep(struct net_conn *conn, uint64_t now_ns);
-void http1_cut(struct net_conn *conn);
 void http1_drain(struct net_conn *conn);
+/* Closes at once; its request is let go of. */
+void http1_close(struct net_conn *conn);
 
 /* ---- http2.c ---- */
 

@@ -650,18 +650,18 @@ group('invalid UTF-8 is refused or stored, and never leaves in an answer', async
 
 group('500 idle connections cost little and are in nobody\'s way', async () => {
     const s = server;
-    const fds = s.fds();
     const before_ = s.rss();
     const ports = [s.httpPort, s.httpPort, s.grpcPort, s.apiPort, s.apiPort];
     const sockets = await Promise.all(range(0, 500).map((i) => open(ports[i % ports.length])));
-    await until('all are accepted', () => s.fds() >= fds + 500);
+    await until('all are accepted', () => s.fds() >= 500);
     const start = Date.now();
     await assertServes(s);
     assert.ok(Date.now() - start < 5000 * slack);
     const grown = s.rss() - before_;
     assert.ok(grown < 64 * MiB * slack, `500 connections took ${Math.round(grown / MiB)} MiB`);
+    const fds = s.fds();
     for (const k of sockets) k.destroy();
-    await until('all are closed', () => s.fds() <= fds);
+    await until('all are closed', () => s.fds() <= fds - 500);
 });
 
 group('garbage on the HTTP ports is answered with an error or a closed connection', async () => {
@@ -1063,7 +1063,7 @@ function startSlowClients(s) {
     });
     const ended = {
         'HTTP: silence': byTcp(s.httpPort, ''),
-        'HTTP: a head, a byte a second': byTcp(s.httpPort, 'P', head.repeat(10)),
+        'HTTP: a head, a byte a second': byTcp(s.httpPort, 'P', head.repeat(10).slice(1)),
         'HTTP: a head, then silence': byTcp(s.httpPort, `${head}Content-Length: 100\r\n\r\n`),
         'HTTP: half a body, then silence': byTcp(s.httpPort, `${head}Content-Length: 100\r\n\r\n${'x'.repeat(50)}`),
         'HTTP: a body, a byte a second': byTcp(s.httpPort, `${head}Content-Length: 100\r\n\r\n`, 'x'.repeat(100)),

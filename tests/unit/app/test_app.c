@@ -183,7 +183,7 @@ static void metrics_tell_of_the_process_and_of_requests(void **state)
     struct app *app = start_with(NULL, NULL);
     serve(app);
     assert_answer(app, "GET", "/api/echo", 200, "echo\n");
-    assert_answer(app, "BREW", "/nope", 404, "404 page not found\n");
+    assert_answer(app, "PROPFIND", "/nope", 404, "404 page not found\n");
     const char *parts[] = {
         "tempo_build_info{version=\"",
         "\nprocess_resident_memory_bytes ",

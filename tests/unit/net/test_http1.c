@@ -1,4 +1,5 @@
 /* HTTP/1.1 over real sockets: what reaches a handler, what does not, and what comes back. */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -462,6 +463,134 @@ static void head_past_the_limit_is_refused(void **state)
     fixture_stop(&f);
 }
 
+static void what_is_no_request_is_told_so(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int status;
+    } cases[] = {
+        {"GET /echo HTTP/1.1\r\n\r\n", 400},
+        {"GET /echo HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
+        {"BREW /echo HTTP/1.1\r\nHost: h\r\n\r\n", 501},
+        {"GET /echo HTTP/2.0\r\nHost: h\r\n\r\n", 505},
+        {"GET /e cho HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+        {"GET /echo HTTP/1.1\r\nHost: h\r\nBad Name: x\r\n\r\n", 400},
+        {"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length : 3\r\n\r\nabc", 400},
+        /* Two lengths, two codings: whose request is the next one? */
+        {"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+         400},
+        {"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n"
+         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+         400},
+        {"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n", 400},
+    };
+    struct net_fixture f;
+    fixture_start(&f, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int fd = tcp_connect(f.port);
+        struct http_answer a;
+        http_answer_init(&a);
+        assert_true(tcp_puts(fd, cases[i].text));
+        assert_true(http_read(fd, &a));
+        assert_int_equal(a.status, cases[i].status);
+        assert_true(http_has(&a, "Connection: close"));
+        assert_true(tcp_closed_within(fd, 1000));
+        close(fd);
+        http_answer_clear(&a);
+    }
+    assert_int_equal(fixture_calls(&f), 0);
+    fixture_stop(&f);
+}
+
+static void old_clients_are_answered_and_closed_unless_they_ask_otherwise(void **state)
+{
+    (void)state;
+    struct net_fixture f;
+    fixture_start(&f, NULL);
+    struct http_answer a;
+    int fd = tcp_connect(f.port);
+    http_answer_init(&a);
+    assert_true(tcp_puts(fd, "GET /plain HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+    assert_true(http_read(fd, &a));
+    assert_int_equal(a.status, 200);
+    assert_true(http_has(&a, "Connection: keep-alive"));
+    assert_true(tcp_puts(fd, "GET /plain HTTP/1.0\r\n\r\n"));
+    assert_true(http_read(fd, &a));
+    assert_int_equal(a.status, 200);
+    assert_true(http_has(&a, "Connection: close"));
+    assert_true(tcp_closed_within(fd, 1000));
+    close(fd);
+    http_answer_clear(&a);
+    fixture_stop(&f);
+}
+
+static void an_upgrade_may_be_passed_over_and_is(void **state)
+{
+    (void)state;
+    struct net_fixture f;
+    struct http_answer a;
+    fixture_start(&f, NULL);
+    ask(&f,
+        "GET /plain HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+        &a);
+    assert_int_equal(a.status, 200);
+    assert_true(body_is(&a, "plain\n"));
+    http_answer_clear(&a);
+    fixture_stop(&f);
+}
+
+static void a_client_that_half_closes_gets_its_answer_and_shows_as_gone(void **state)
+{
+    (void)state;
+    struct net_fixture f;
+    struct http_answer a;
+    fixture_start(&f, NULL);
+    int fd = tcp_connect(f.port);
+    http_answer_init(&a);
+    assert_true(tcp_puts(fd, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n"));
+    struct net_request *req = fixture_take_held(&f);
+    assert_non_null(req);
+    assert_false(net_request_gone(req));
+    shutdown(fd, SHUT_WR);
+    for (int i = 0; i < 500 && !net_request_gone(req); i++)
+        sleep_ms(1);
+    assert_true(net_request_gone(req));
+    net_reply_text(req, 200, SLICE("all the same"));
+    assert_true(http_read(fd, &a));
+    assert_true(body_is(&a, "all the same"));
+    assert_true(tcp_closed_within(fd, 1000));
+    close(fd);
+    http_answer_clear(&a);
+    fixture_stop(&f);
+}
+
+/* What is kept between requests would be kept by thousands of clients. */
+static void an_idle_connection_keeps_no_memory(void **state)
+{
+    (void)state;
+    enum { N = 400 };
+    struct net_fixture f;
+    fixture_start(&f, NULL);
+    int fds[N];
+    size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (int i = 0; i < N; i++) {
+        struct http_answer a;
+        http_answer_init(&a);
+        fds[i] = tcp_connect(f.port);
+        assert_true(tcp_puts(fds[i], "GET /big?bytes=100000 HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_true(http_read(fds[i], &a));
+        http_answer_clear(&a);
+    }
+    assert_true(net_server_idle(f.server, clock_mono_ns(&clock_system) + 5 * NS_PER_S));
+    size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+    assert_true(after < before + N * (size_t)1024);
+    for (int i = 0; i < N; i++)
+        close(fds[i]);
+    fixture_stop(&f);
+}
+
 static void garbage_reaches_no_handler(void **state)
 {
     (void)state;
@@ -637,6 +766,11 @@ int main(void)
         cmocka_unit_test(huge_claim_is_refused_before_the_body),
         cmocka_unit_test(expect_continue_is_granted_or_refused),
         cmocka_unit_test(head_past_the_limit_is_refused),
+        cmocka_unit_test(what_is_no_request_is_told_so),
+        cmocka_unit_test(old_clients_are_answered_and_closed_unless_they_ask_otherwise),
+        cmocka_unit_test(an_upgrade_may_be_passed_over_and_is),
+        cmocka_unit_test(a_client_that_half_closes_gets_its_answer_and_shows_as_gone),
+        cmocka_unit_test(an_idle_connection_keeps_no_memory),
         cmocka_unit_test(garbage_reaches_no_handler),
         cmocka_unit_test(large_text_is_compressed_where_it_is_accepted),
         cmocka_unit_test(reply_headers_are_sent_and_cannot_break_out),

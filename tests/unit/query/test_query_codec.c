@@ -23,7 +23,8 @@ static int set_up(void **state)
     static const struct log quiet = {.fd = 2, .level = LOG_LEVEL_ERROR, .room = "test"};
     struct err err;
     b.metrics = metrics_new();
-    const struct objstore_env env = {&quiet, b.metrics, &clock_system};
+    const struct objstore_env env = {
+        .log = &quiet, .metrics = b.metrics, .clock = &clock_system};
     if (objstore_memory_new(&env, &b.store, &err) < 0)
         return -1;
     const struct catalog_opts opts = {.store = b.store,
