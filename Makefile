@@ -25,7 +25,8 @@ PKGS := libcurl openssl libzstd zlib libcjson libpcre2-8 libnghttp2 yaml-0.1 exp
 DEB_BUILD := build-essential pkg-config libcurl4-openssl-dev libssl-dev libzstd-dev libsnappy-dev \
         liblz4-dev zlib1g-dev libcjson-dev libpcre2-dev libnghttp2-dev libhttp-parser-dev \
         libexpat1-dev libyaml-dev libxxhash-dev libs3-dev
-DEB_TEST := libcmocka-dev zstd xz-utils curl python3 radosgw ceph-mon ceph-osd \
+DEB_TEST := libcmocka-dev zstd xz-utils curl python3 radosgw ceph-mon ceph-osd prometheus \
+        docker-compose \
         $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 
 VERSION := 2.7.0-rubato.1
