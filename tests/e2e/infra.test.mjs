@@ -598,16 +598,109 @@ describe('functions', () => {
     });
 });
 
-/* ---- monitoring ---- */
+/* ---- monitoring, and what is written about it all ---- */
+
+/* Named here and in infra/ before they are in the program: compaction, the queue and its workers. */
+const coming = new Set([
+    'tempodb_compaction_outstanding_blocks', 'tempodb_compaction_errors_total',
+    'tempodb_compaction_bytes_written_total', 'rubato_queue_jobs', 'rubato_inflight_jobs',
+    'rubato_workers', 'rubato_autoscaler_desired', 'tempo_query_frontend_queries_total',
+    'tempo_query_frontend_discarded_requests_total',
+]);
+
+/* Families show in /metrics when they are first counted: the sources tell of all. */
+let sources;
+function inSources(name) {
+    sources ??= fs
+        .readdirSync(root, { withFileTypes: true })
+        .filter((e) => e.isDirectory() && !['build', 'tests', 'node_modules'].includes(e.name))
+        .flatMap((e) => filesBelow(path.join(root, e.name)))
+        .filter((f) => f.endsWith('.c'))
+        .map((f) => fs.readFileSync(f, 'utf8'))
+        .join('\n');
+    return sources.includes(`"${name.replace(/_(bucket|sum|count)$/, '')}"`);
+}
+
+describe('docs/deploy and docs/operating.md', () => {
+    const pages = [
+        path.join(root, 'docs/operating.md'),
+        at('README.md'),
+        ...filesBelow(path.join(root, 'docs/deploy')),
+    ];
+    const words = (text) => [...text.matchAll(/`([^`\n]+)`/g)].map((m) => m[1]);
+
+    test('name files that are there', () => {
+        let count = 0;
+        for (const page of pages) {
+            const text = fs.readFileSync(page, 'utf8');
+            for (const [, name] of text.matchAll(/(?<![\w/])(infra\/[\w./-]*\w)/g)) {
+                assert.ok(fs.existsSync(path.join(root, name)), `${page}: ${name}`);
+                count++;
+            }
+            for (const [, link] of text.matchAll(/\]\((?!http)([^)#]+)/g))
+                assert.ok(fs.existsSync(path.resolve(path.dirname(page), link)), `${page}: ${link}`);
+            for (const [, file, anchor] of text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {
+                const there = file ? path.resolve(path.dirname(page), file) : page;
+                const heads = [...fs.readFileSync(there, 'utf8').matchAll(/^#+ (.*)$/gm)];
+                const anchors = heads.map(([, h]) => h.toLowerCase().replace(/[^\w\s-]/g, '').replace(/ /g, '-'));
+                assert.ok(anchors.includes(anchor), `${page}: #${anchor}`);
+            }
+        }
+        assert.ok(count > 20, `${count}`);
+    });
+
+    test('name keys of the configuration that there are, with their defaults', async () => {
+        const keys = await defaults();
+        const first = new Set([...keys.keys()].map((k) => k.split('.')[0]));
+        const isKey = (w) => /^[a-z_0-9]+(\.[a-z_0-9]+)+$/.test(w) && first.has(w.split('.')[0]);
+        let count = 0;
+        for (const page of pages)
+            for (const word of words(fs.readFileSync(page, 'utf8')).filter(isKey)) {
+                assert.ok(keys.has(word), `${page}: ${word}`);
+                count++;
+            }
+        assert.ok(count > 30, `${count}`);
+        /* A table's row with one key says its default. */
+        const plain = (t) => t.replaceAll(',', '').replace(/(\d) (?=\D)/g, '$1').trim();
+        let rows = 0;
+        for (const line of fs.readFileSync(pages[0], 'utf8').split('\n')) {
+            const cells = line.split('|').slice(1, -1);
+            const named = cells.length < 3 ? [] : words(cells[2]).filter(isKey);
+            if (named.length !== 1 || !/^ \d/.test(cells[1])) continue;
+            const preset = keys.get(named[0]);
+            if (!preset || !/^\d/.test(preset) || Number(preset) === 0) continue;
+            const told = plain(cells[1]);
+            assert.ok(
+                new RegExp(`(?<!\\d)${plain(preset).replace('5m', '5min')}(?!\\d)`).test(told),
+                `${line}\nthe default is ${preset}`,
+            );
+            rows++;
+        }
+        assert.ok(rows >= 12, `${rows}`);
+    });
+
+    test('name metrics that there are, or will be', () => {
+        let count = 0;
+        for (const page of pages)
+            for (const word of words(fs.readFileSync(page, 'utf8'))) {
+                if (!/^(tempo|tempodb|rubato|objstore|catalog|ingest|block_builder|worker|process)_\w+$/.test(word))
+                    continue;
+                assert.ok(inSources(word) || coming.has(word), `${page}: ${word}`);
+                count++;
+            }
+        assert.ok(count > 15, `${count}`);
+    });
+
+    test('tell what to do about each alert', () => {
+        const text = fs.readFileSync(pages[0], 'utf8');
+        for (const [, name] of read('monitoring/rules.yaml').matchAll(/alert: Rubato(\w+)/g)) {
+            const short = `-${name.replace(/^(Compaction|Queue)/, '')}`;
+            assert.ok(text.includes(`Rubato${name}`) || text.includes(short), name);
+        }
+    });
+});
 
 describe('monitoring', () => {
-    /* Named here and in infra/ before they are in the program: compaction, the queue and its workers. */
-    const coming = new Set([
-        'tempodb_compaction_outstanding_blocks', 'tempodb_compaction_errors_total',
-        'tempodb_compaction_bytes_written_total', 'rubato_queue_jobs', 'rubato_inflight_jobs',
-        'rubato_workers', 'rubato_autoscaler_desired', 'tempo_query_frontend_queries_total',
-        'tempo_query_frontend_discarded_requests_total',
-    ]);
     const rules = () => readYaml(at('monitoring/rules.yaml'))[0].groups.flatMap((g) => g.rules);
     const panels = () => json('monitoring/dashboards/rubato.json').panels;
     const dashboardExprs = () =>
@@ -686,16 +779,6 @@ describe('monitoring', () => {
         }
         assert.equal(await rubato.stop(), 0);
 
-        /* Families show when they are first counted: the sources tell the others. */
-        const sources = fs
-            .readdirSync(root, { withFileTypes: true })
-            .filter((e) => e.isDirectory() && !['build', 'tests', 'node_modules'].includes(e.name))
-            .flatMap((e) => filesBelow(path.join(root, e.name)))
-            .filter((f) => f.endsWith('.c'))
-            .map((f) => fs.readFileSync(f, 'utf8'))
-            .join('\n');
-        const inSources = (name) =>
-            sources.includes(`"${name.replace(/_(bucket|sum|count)$/, '')}"`);
         const ofScrape = new Set(['up']);
         const ofTarget = new Set(['instance', 'job', 'le']);
 
