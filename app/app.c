@@ -213,6 +213,10 @@ int app_offline(const char *program, struct app **out, struct err *err)
         rc = err_set(err, ERR_NOMEM, "no memory for the metrics");
     app->priv->log = (struct log){.fd = 2, .level = LOG_LEVEL_ERROR, .room = "app"};
     app->log = &app->priv->log;
+    if (rc == 0) {
+        const struct overrides_opts limits = overrides_opts(app);
+        rc = overrides_new(&limits, &app->overrides, err);
+    }
     if (rc < 0) {
         app_free(app);
         return rc;

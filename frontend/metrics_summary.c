@@ -341,6 +341,8 @@ int metrics_summary_api(struct query *q, struct answer *out, struct err *err)
     struct summary s = {.q = q};
     struct summary_group *groups = NULL;
     uint32_t count = 0;
+    if (q->tenant_count > 1)
+        return err_set(err, ERR_INVALID, "multi-tenant query unsupported");
     int rc = parse_range(&s, err);
     if (rc == 0)
         rc = parse_keys(&s, err);
