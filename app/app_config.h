@@ -28,6 +28,12 @@ struct app_dedicated_column {
     struct slice type; /* string, int */
 };
 
+/* What is promised of a query: a time, or bytes a second. 0: no such promise. */
+struct app_slo {
+    int64_t duration_ns;
+    uint64_t throughput_bytes;
+};
+
 /* What a tenant may do: overrides.defaults, and what overrides.h makes of it for one tenant. 0 is no
  * limit, or what another key says, except for the rate: a rate of 0 refuses everything. */
 struct overrides_limits {
@@ -119,18 +125,25 @@ struct app_config {
         uint64_t max_query_expression_size_bytes;
         int64_t api_timeout_ns; /* 0: none */
         bool multi_tenant_queries_enabled;
+        int64_t max_outstanding_per_tenant;  /* 0: any number */
+        struct config_strings url_deny_list; /* regular expressions */
         struct {
             int64_t default_result_limit;
             int64_t max_result_limit; /* 0: none */
             int64_t max_duration_ns;  /* 0: none */
             int64_t max_spans_per_span_set;
             int64_t default_spans_per_span_set;
+            struct app_slo slo, metadata_slo;
         } search;
+        struct {
+            struct app_slo slo;
+        } trace_by_id;
         struct {
             int64_t max_duration_ns;     /* 0: none */
             int64_t max_exemplars;
             int64_t max_intervals;       /* 0: none */
             int64_t max_response_series; /* 0: none */
+            struct app_slo slo;
         } metrics;
     } query_frontend;
 };

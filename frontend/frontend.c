@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "frontend/admission.h"
+#include "frontend/deny.h"
 #include "frontend/frontend_limits.h"
 
 int frontend_new(const struct frontend_opts *opts, struct frontend **out, struct err *err)
@@ -20,6 +22,13 @@ int frontend_new(const struct frontend_opts *opts, struct frontend **out, struct
                       err);
     if (rc == 0)
         rc = pool_new("job", jobs, &f->jobs, err);
+    const struct app *app = opts->app;
+    accounting_init(&f->accounting, app->metrics);
+    int64_t most = app->cfg.query_frontend.max_outstanding_per_tenant;
+    if (rc == 0)
+        rc = admission_new(app->metrics, most > 0 ? (uint64_t)most : 0, &f->admission, err);
+    if (rc == 0)
+        rc = deny_list_new(&app->cfg.query_frontend.url_deny_list, &f->denied, err);
     if (rc < 0) {
         frontend_free(f);
         return rc;
@@ -34,6 +43,8 @@ void frontend_free(struct frontend *f)
         return;
     pool_free(f->requests);
     pool_free(f->jobs);
+    admission_free(f->admission);
+    deny_list_free(f->denied);
     free(f);
 }
 
@@ -57,6 +68,8 @@ static void fan_run(struct pool_task *task)
 int query_fan_out(struct query *q, size_t count, void (*run)(void *ctx, size_t i), void *ctx,
                   struct err *err)
 {
+    if (query_abandoned(q))
+        return err_set(err, ERR_CANCELLED, "context canceled");
     if (count == 1) { /* no need to change threads */
         run(ctx, 0);
         return 0;
@@ -79,11 +92,16 @@ int query_fan_out(struct query *q, size_t count, void (*run)(void *ctx, size_t i
 
 /* ---- requests ---- */
 
+/* A request that waits for its thread, and is then answered by it. */
 struct request_task {
     struct pool_task task;
-    struct frontend *frontend;
-    struct net_request *req;
+    struct query q;
 };
+
+bool query_abandoned(const struct query *q)
+{
+    return q->served && net_request_gone(q->req);
+}
 
 static int dispatch(struct query *q, struct slice path, struct answer *out, struct err *err)
 {
@@ -147,77 +165,109 @@ static int dispatch_current(struct query *q, struct answer *a, struct err *err)
     }
 }
 
-/* The whole answer; the body is the caller's. */
-static struct answer answer_request(struct frontend *f, struct net_request *req)
+/* Whose request it is. */
+static int begin(struct query *q, struct answer *a, struct err *err)
 {
-    struct app *app = f->opts.app;
-    struct query q = {.frontend = f, .req = req};
-    struct answer a = {.status = 200, .content_type = "application/json"};
+    int rc = query_tenants(q, err);
+    if (rc == ERR_UNAUTHENTICATED) {
+        a->status = 401;
+        snprintf(err->msg, sizeof err->msg, "no org id\n");
+    }
+    return rc;
+}
+
+static void set_deadline(struct query *q)
+{
+    int64_t timeout_ns = q->frontend->opts.app->cfg.query_frontend.api_timeout_ns;
+    q->deadline_mono_ns = q->req->received_mono_ns +
+                          (timeout_ns > 0 ? (uint64_t)timeout_ns : QUERY_TIMEOUT_S * NS_PER_S);
+}
+
+/* The whole answer to a query that has begun; the body is the caller's. */
+static void answer_query(struct query *q, struct answer *a)
+{
     struct err err = {0};
-    buf_init(&a.body, LIMIT_ANSWER_BYTES);
-    uint64_t timeout_ns = app->cfg.query_frontend.api_timeout_ns > 0
-                              ? (uint64_t)app->cfg.query_frontend.api_timeout_ns
-                              : QUERY_TIMEOUT_S * NS_PER_S;
-    q.deadline_mono_ns = q.req->received_mono_ns + timeout_ns;
-    int rc = query_tenants(&q, &err);
-    if (rc < 0) {
-        a.status = rc == ERR_UNAUTHENTICATED ? 401 : 400;
-        if (rc == ERR_UNAUTHENTICATED)
-            snprintf(err.msg, sizeof err.msg, "no org id\n");
-    } else if (!(q.arena = arena_new(LIMIT_QUERY_BYTES))) {
+    int rc;
+    set_deadline(q);
+    if (!(q->arena = arena_new(LIMIT_QUERY_BYTES))) {
         rc = err_set(&err, ERR_NOMEM, "no memory for a query");
     } else {
-        rc = dispatch_current(&q, &a, &err);
-        if (rc == ERR_TIMEOUT && clock_mono_ns(app->clock) >= q.deadline_mono_ns) {
-            a.status = 503;
+        rc = deny_list_check(q->frontend->denied, q->req->path, q->req->query, &err);
+        if (rc == 0)
+            rc = dispatch_current(q, a, &err);
+        if (rc == ERR_TIMEOUT &&
+            clock_mono_ns(q->frontend->opts.app->clock) >= q->deadline_mono_ns) {
+            a->status = 503;
             snprintf(err.msg, sizeof err.msg,
                      "unable to process request in the configured timeout");
         }
     }
     if (rc < 0)
-        answer_error(&q, rc, &a, &err);
-    arena_free(q.arena);
+        answer_error(q, rc, a, &err);
+    query_answered(q, rc, a->status, err.msg);
+    arena_free(q->arena);
+}
+
+static struct answer answer_init(void)
+{
+    struct answer a = {.status = 200, .content_type = "application/json"};
+    buf_init(&a.body, LIMIT_ANSWER_BYTES);
     return a;
+}
+
+static void send_answer(struct query *q, struct answer *a)
+{
+    struct net_reply r = {.status = a->status, .content_type = a->content_type, .body = a->body};
+    app_reply(q->frontend->opts.app, q->req, &r, true);
 }
 
 int frontend_ask(struct frontend *f, struct net_request *req, struct buf *body)
 {
-    struct answer a = answer_request(f, req);
-    int rc = buf_slice(body, buf_view(&a.body));
+    struct query q = {.frontend = f, .req = req};
+    struct answer a = answer_init();
+    struct err err = {0};
+    int rc = begin(&q, &a, &err);
+    if (rc < 0)
+        answer_error(&q, rc, &a, &err);
+    else
+        answer_query(&q, &a);
+    rc = buf_slice(body, buf_view(&a.body));
     buf_clear(&a.body);
     return rc < 0 ? 500 : a.status;
 }
 
 static void run_request(struct pool_task *task)
 {
-    struct request_task *t = (struct request_task *)task;
-    struct answer a = answer_request(t->frontend, t->req);
-    struct net_reply r = {
-        .status = a.status, .content_type = a.content_type, .body = a.body};
-    app_reply(t->frontend->opts.app, t->req, &r, true);
-    free(t);
-}
-
-static void refuse(struct frontend *f, struct net_request *req, int status, const char *text)
-{
-    struct net_reply r = {.status = status, .content_type = "text/plain; charset=utf-8"};
-    buf_init(&r.body, 256);
-    buf_str(&r.body, text);
-    app_reply(f->opts.app, req, &r, false);
+    struct query *q = &((struct request_task *)task)->q;
+    struct answer a = answer_init();
+    answer_query(q, &a);
+    admission_leave(q->frontend->admission, q->tenant); /* the name goes with the request */
+    send_answer(q, &a);
+    free(task);
 }
 
 void frontend_handle(void *ctx, struct net_request *req)
 {
     struct frontend *f = ctx;
-    struct request_task *t = NULL;
-    if (pool_queued(f->requests) >= LIMIT_QUEUED_REQUESTS) {
-        refuse(f, req, 429, "job queue full");
+    struct request_task *t = calloc(1, sizeof *t);
+    struct answer a = answer_init();
+    struct err err = {0};
+    struct query none = {.frontend = f, .req = req};
+    int rc = t ? 0 : err_set(&err, ERR_NOMEM, "no memory for a query");
+    if (rc == 0) {
+        *t = (struct request_task){.task = {run_request, NULL}, .q = none};
+        t->q.served = true;
+        rc = begin(&t->q, &a, &err);
+    }
+    if (rc == 0 && pool_queued(f->requests) >= LIMIT_QUEUED_REQUESTS)
+        rc = err_set(&err, ERR_EXHAUSTED, "job queue full");
+    if (rc == 0)
+        rc = admission_enter(f->admission, t->q.tenant, &err);
+    if (rc == 0) {
+        pool_submit(f->requests, &t->task);
         return;
     }
-    if (!(t = calloc(1, sizeof *t))) {
-        refuse(f, req, 500, "no memory for a query");
-        return;
-    }
-    *t = (struct request_task){{run_request, NULL}, f, req};
-    pool_submit(f->requests, &t->task);
+    free(t);
+    answer_error(&none, rc, &a, &err);
+    send_answer(&none, &a);
 }

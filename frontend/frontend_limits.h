@@ -16,8 +16,9 @@
 /* A query parameter after decoding; the query text has its own limit from the configuration. */
 #define LIMIT_PARAM_BYTES ((size_t)1 << 20)
 
-/* Requests that wait for a request thread. Hit: 429, "job queue full". */
-#define LIMIT_QUEUED_REQUESTS 2000
+/* Requests of all tenants that wait for a request thread, whatever each of them may have waiting.
+ * Hit: 429, "job queue full". */
+#define LIMIT_QUEUED_REQUESTS 8000
 
 /* Jobs of one query that run before the answer is looked at again: large enough to keep all job
  * threads busy, small enough that a query whose limit is met early reads little. Fixed, so that the

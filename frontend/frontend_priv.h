@@ -3,12 +3,19 @@
 #define FRONTEND_FRONTEND_PRIV_H
 
 #include "base/pool.h"
+#include "frontend/accounting.h"
 #include "frontend/frontend.h"
 #include "frontend/frontend_limits.h"
+
+struct admission;
+struct deny_list;
 
 struct frontend {
     struct frontend_opts opts;
     struct log log;
+    struct accounting accounting;
+    struct admission *admission;
+    struct deny_list *denied;
     struct pool *requests;
     struct pool *jobs;
 };
@@ -24,10 +31,12 @@ struct query_limits {
 struct query {
     struct frontend *frontend;
     struct net_request *req;
+    bool served; /* somebody waits for the answer at the other end of a connection */
     struct slice tenant; /* as it was named: "a", "a|b" */
     struct slice tenants[LIMIT_QUERY_TENANTS]; /* each once, in order */
     size_t tenant_count;
     struct query_limits limits;
+    struct query_account account;
     uint64_t deadline_mono_ns;
     struct arena *arena;
 };
@@ -74,6 +83,9 @@ int legacy_params(struct query *q, bool has_q, bool has_range, struct query_lega
                   struct err *err);
 /* tags_api.c: whether the path is one of a question about tags, which is then answered, with *rc. */
 bool tags_api(struct query *q, struct slice path, struct answer *out, int *rc, struct err *err);
+
+/* Whether nobody waits for the answer any more. */
+bool query_abandoned(const struct query *q);
 
 /* ---- parameters ---- */
 

@@ -21,7 +21,7 @@ struct metrics_query {
     pthread_mutex_t mu; /* hold it for what follows, while jobs run */
     struct traceql_metrics *merged;
     size_t completed_jobs;
-    uint64_t inspected_bytes;
+    uint64_t inspected_bytes, inspected_spans;
     int rc; /* of the first job that failed */
     struct err err;
 };
@@ -36,6 +36,7 @@ static void take_locked(struct metrics_query *m, int rc, const struct query_metr
     if (rc == 0)
         rc = traceql_metrics_merge(m->merged, r->metrics, err);
     m->inspected_bytes += r->inspected_bytes;
+    m->inspected_spans += r->inspected_spans;
     m->completed_jobs += rc == 0;
     m->rc = rc;
     if (rc < 0)
@@ -211,15 +212,44 @@ static int parse(struct metrics_query *m, struct err *err)
     return 0;
 }
 
+static void tell_request(const struct metrics_query *m)
+{
+    uint64_t range = (uint64_t)(m->params.end_ns - m->params.start_ns);
+    const struct log_kv query = KV_SLICE("query", m->params.text),
+                        nanos = KV_U64("range_nanos", range);
+    if (m->params.instant)
+        query_asked(m->q,
+                    (struct log_kv[]){query, nanos, KV_F64("range_seconds", (double)range / 1e9)},
+                    3, 2);
+    else
+        query_asked(m->q,
+                    (struct log_kv[]){query, nanos, KV_STR("mode", ""),
+                                      KV_I64("step", m->params.step_ns)},
+                    4, 2);
+}
+
+static void account(const struct metrics_query *m)
+{
+    struct query_account *a = &m->q->account;
+    a->inspected_bytes = m->inspected_bytes;
+    a->inspected_spans = m->inspected_spans;
+    a->total_jobs = m->job_count;
+    a->completed_jobs = m->completed_jobs;
+    a->total_blocks = m->total_blocks;
+    a->total_block_bytes = m->total_bytes;
+}
+
 int metrics_api(struct query *q, bool instant, struct answer *out, struct err *err)
 {
     struct metrics_query m = {.q = q, .params = {.instant = instant}};
     struct query_data data = {0};
+    q->account.kind = instant ? QUERY_INSTANT : QUERY_RANGE;
     int rc = parse(&m, err);
     if (rc < 0) {
         out->status = 400;
         return rc;
     }
+    tell_request(&m);
     if (!(m.arena = arena_new(LIMIT_QUERY_BYTES)))
         return err_set(err, ERR_NOMEM, "no memory for a query");
     rc = query_data_acquire(q, &data, err);
@@ -229,6 +259,7 @@ int metrics_api(struct query *q, bool instant, struct answer *out, struct err *e
         out->status = 400; /* the query's construct, not the server's state */
     if (rc == 0)
         rc = answer_series(&m, out, err);
+    account(&m);
     query_data_release(&data);
     arena_free(m.arena);
     return rc;

@@ -34,7 +34,7 @@ struct search_query {
     VEC(struct query_trace) traces;
     uint32_t *slots;     /* open addressing by trace id: index into traces, or UINT32_MAX */
     uint32_t slot_count; /* a power of two, at least twice the traces */
-    uint64_t inspected_bytes, total_bytes;
+    uint64_t inspected_bytes, inspected_spans, total_bytes;
     uint32_t inspected_traces, total_blocks;
     size_t completed_jobs;
 };
@@ -133,6 +133,7 @@ static int merge_result(struct search_query *s, const struct query_search_result
 {
     s->inspected_bytes += r->inspected_bytes;
     s->inspected_traces += r->inspected_traces;
+    s->inspected_spans += r->stats.spans;
     s->completed_jobs++;
     bool ok = grow_slots(s, s->traces.count + r->trace_count);
     for (uint32_t i = 0; i < r->trace_count && ok; i++) {
@@ -269,12 +270,34 @@ static bool wants_most_recent(const struct traceql_query *q)
     return hint && hint->type == TRACEQL_BOOL && hint->b;
 }
 
+static void tell_request(struct query *q, const struct search_params *p)
+{
+    const struct log_kv fields[] = {KV_SLICE("query", p->legacy ? SLICE("") : p->text),
+                                    KV_U64("range_seconds", p->end_s - p->start_s),
+                                    KV_U64("limit", p->limit),
+                                    KV_U64("spans_per_spanset", p->spss)};
+    query_asked(q, fields, 4, 2);
+}
+
+static void account(const struct search_query *s)
+{
+    struct query_account *a = &s->q->account;
+    a->inspected_bytes = s->inspected_bytes;
+    a->inspected_traces = s->inspected_traces;
+    a->inspected_spans = s->inspected_spans;
+    a->total_jobs = s->job_count;
+    a->completed_jobs = s->completed_jobs;
+    a->total_blocks = s->total_blocks;
+    a->total_block_bytes = s->total_bytes;
+}
+
 int search_api(struct query *q, struct answer *out, struct err *err)
 {
     struct search_params p;
     struct search_query s = {.q = q};
     struct query_data data = {0};
     struct traceql_query *parsed = NULL;
+    q->account.kind = QUERY_SEARCH;
     int rc = parse_params(q, &p, err);
     if (rc < 0)
         return rc;
@@ -293,6 +316,7 @@ int search_api(struct query *q, struct answer *out, struct err *err)
     p.by_tags.start_unix_ns = s.search.start_unix_ns;
     p.by_tags.end_unix_ns = s.search.end_unix_ns;
     s.by_tags = p.legacy ? &p.by_tags : NULL;
+    tell_request(q, &p);
     rc = query_data_acquire(q, &data, err);
     if (rc == 0)
         rc = plan(&s, &p, &data, err);
@@ -302,6 +326,7 @@ int search_api(struct query *q, struct answer *out, struct err *err)
         out->status = 400; /* the query's construct, not the server's state */
     if (rc == 0)
         rc = answer_search(&s, p.legacy, out, err);
+    account(&s);
     for (size_t i = 0; i < s.job_count; i++)
         arena_free(s.jobs[i].arena);
     vec_free(&s.traces);

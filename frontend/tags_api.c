@@ -393,17 +393,38 @@ static int ask(struct tags_query *t, struct err *err)
     return rc;
 }
 
+static void tell_request(struct tags_query *t, struct slice tag)
+{
+    bool in_order = t->start_s && t->end_s > t->start_s;
+    struct slice scope, text;
+    struct log_kv fields[4];
+    size_t n = 0;
+    if (t->tags.names) {
+        fields[n++] = KV_STR("handler", t->v2 ? "SearchTagsV2" : "SearchTags");
+        fields[n++] = KV_SLICE("scope", query_param(t->q, "scope", &scope) ? scope : SLICE(""));
+    } else {
+        fields[n++] = KV_STR("handler", t->v2 ? "SearchTagValuesV2" : "SearchTagValues");
+        fields[n++] = KV_SLICE("tag", tag);
+        fields[n++] = KV_SLICE("query", query_param(t->q, "q", &text) ? text : SLICE(""));
+    }
+    fields[n++] = KV_U64("range_seconds", in_order ? t->end_s - t->start_s : 0);
+    query_asked(t->q, fields, n, n);
+}
+
 static int answer(struct query *q, bool v2, bool names, struct slice segment, struct answer *out,
                   struct err *err)
 {
     struct tags_query t = {.q = q, .v2 = v2, .tags = {.names = names}};
+    q->account.kind = names ? QUERY_TAGS : QUERY_TAG_VALUES;
     int rc = parse_params(&t, err);
     if (rc == 0 && !names)
         rc = parse_tag(&t, segment, err);
     if (rc < 0)
         return rc;
+    tell_request(&t, segment);
     tag_collector_init(&t.collector, &t.limits, v2 && !names, q->arena);
     rc = ask(&t, err);
+    q->account.inspected_bytes = t.metrics.inspected_bytes;
     if (rc == 0)
         rc = answer_tags(&t, out, err);
     tag_collector_clear(&t.collector);

@@ -271,9 +271,12 @@ int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, str
     struct trace_params params;
     struct query_data data = {0};
     struct span_batch all = {0};
+    q->account.kind = QUERY_TRACE;
     int rc = parse_trace_id(id, t.id, err);
     if (rc == 0)
         rc = parse_params(q, &params, err);
+    if (rc == 0)
+        query_asked(q, &KV_SLICE("path", q->req->path), 1, 1);
     if (rc == 0)
         rc = query_data_acquire(q, &data, err);
     if (rc == 0)
@@ -284,7 +287,9 @@ int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, str
         if (rc == 0)
             rc = answer_trace(q, v2, &trace, out, err);
     }
+    q->account.inspected_bytes = 0;
     for (size_t i = 0; i < t.job_count; i++) {
+        q->account.inspected_bytes += t.jobs[i].result.inspected_bytes;
         span_batch_clear(&t.jobs[i].batch);
         arena_free(t.jobs[i].arena);
     }

@@ -3,9 +3,7 @@
  * PCRE2 is the engine. A pattern is read by our own parser of RE2's grammar and written out in
  * PCRE2's, so that what RE2 lacks (back-references, look-around, possessive and atomic groups,
  * recursion, …) is refused, and what both have means what RE2 means by it. Patterns that are only
- * literals, with `.*` in front or behind, never reach the engine.
- *
- * Private to the room and its tests. */
+ * literals, with `.*` in front or behind, never reach the engine. */
 #ifndef TRACEQL_REGEX_H
 #define TRACEQL_REGEX_H
 
