@@ -8,6 +8,7 @@
 
 #include "app/app_priv.h"
 #include "app/overrides.h"
+#include "app/selftrace.h"
 #include "base/text.h"
 
 #define USAGE_BYTES_MAX ((size_t)1 << 20)
@@ -149,6 +150,19 @@ static void tame_malloc(void)
     mallopt(M_ARENA_MAX, 2);
 }
 
+static int make_tracer(struct app *app, struct err *err)
+{
+    char service[64];
+    snprintf(service, sizeof service, "rubato-%.40s", (const char *)app->cfg.target.ptr);
+    const struct selftrace_opts opts = {.env = environment,
+                                        .service = service,
+                                        .version = RUBATO_VERSION,
+                                        .log = app->log,
+                                        .metrics = app->metrics,
+                                        .clock = app->clock};
+    return selftrace_new(&opts, &app->selftrace, err);
+}
+
 static int make_parts(struct app *app, struct err *err)
 {
     tame_malloc();
@@ -166,6 +180,9 @@ static int make_parts(struct app *app, struct err *err)
     if (rc < 0)
         return err_set(err, rc, "no memory for the metrics");
     rc = app_signals_open(app, err);
+    if (rc < 0)
+        return rc;
+    rc = make_tracer(app, err);
     if (rc < 0)
         return rc;
     const struct overrides_opts limits = overrides_opts(app);
@@ -263,6 +280,7 @@ void app_free(struct app *app)
     app_probe_stop(app);
     net_server_free(app->server);
     overrides_free(app->overrides);
+    selftrace_free(app->selftrace);
     objstore_free(app->store);
     metrics_free(app->metrics);
     app_process_free(app->priv->process);

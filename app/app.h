@@ -24,6 +24,7 @@
 
 struct app_priv;
 struct overrides;
+struct selftrace;
 
 struct app {
     struct app_config cfg;
@@ -32,6 +33,7 @@ struct app {
     const struct clock *clock;
     struct objstore *store;
     struct overrides *overrides; /* overrides.h */
+    struct selftrace *selftrace; /* selftrace.h; NULL: no tracer */
     struct net_server *server;
     uint16_t http_port; /* bound by app_http */
     struct app_priv *priv;

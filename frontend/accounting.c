@@ -1,23 +1,30 @@
-/* What is told of a query besides its answer: whether it was within its objective, and two lines of
- * log. Names and decisions are Tempo's. */
+/* What is told of a query besides its answer: whether it was within its objective, two lines of
+ * log, and its own trace. Names and decisions are Tempo's. */
 #include "frontend/accounting.h"
 
 #include <assert.h>
 
+#include "base/text.h"
 #include "frontend/frontend_priv.h"
 
 static const struct {
     const char *op; /* label of the metrics */
     const char *request, *response;
     const char *error; /* name of the response's field */
+    const char *span;
 } kinds[] = {
-    [QUERY_TRACE] = {"traces", "trace id request", "trace id response", "err"},
-    [QUERY_SEARCH] = {"search", "search request", "search response", "error"},
-    [QUERY_TAGS] = {"metadata", "search tag request", "search tag response", "error"},
+    [QUERY_OTHER] = {.span = "frontend.Other"},
+    [QUERY_TRACE] = {"traces", "trace id request", "trace id response", "err",
+                     "frontend.TraceByID"},
+    [QUERY_SEARCH] = {"search", "search request", "search response", "error", "frontend.Search"},
+    [QUERY_TAGS] = {"metadata", "search tag request", "search tag response", "error",
+                    "frontend.SearchTags"},
     [QUERY_TAG_VALUES] = {"metadata", "search tag values request", "search tag values response",
-                          "error"},
-    [QUERY_RANGE] = {"metrics", "query range request", "query range results", "error"},
-    [QUERY_INSTANT] = {"metrics", "query instant request", "query instant results", "error"},
+                          "error", "frontend.SearchTagValues"},
+    [QUERY_RANGE] = {"metrics", "query range request", "query range results", "error",
+                     "frontend.QueryRange"},
+    [QUERY_INSTANT] = {"metrics", "query instant request", "query instant results", "error",
+                       "frontend.QueryInstant"},
 };
 
 void accounting_init(struct accounting *a, struct metrics *m)
@@ -133,9 +140,14 @@ static size_t work_fields(const struct query_account *a, double seconds, struct 
 static void tell_answer(const struct query *q, double seconds, int status, const char *error)
 {
     const struct query_account *a = &q->account;
-    struct log_kv line[1 + QUERY_FIELDS_MAX + 12];
+    struct log_kv line[2 + QUERY_FIELDS_MAX + 12];
+    char trace_id[32];
     size_t n = 0;
     line[n++] = KV_SLICE("tenant", q->tenant);
+    if (q->span.tracer) {
+        hex_encode(slice_of(q->span.trace_id, sizeof q->span.trace_id), trace_id);
+        line[n++] = KV_SLICE("traceID", slice_of(trace_id, sizeof trace_id));
+    }
     for (size_t i = 0; i < a->field_count; i++)
         line[n++] = a->fields[i];
     n += work_fields(a, seconds, line + n);
@@ -145,12 +157,51 @@ static void tell_answer(const struct query *q, double seconds, int status, const
         log_write(&q->frontend->log, LOG_LEVEL_INFO, kinds[a->kind].response, line, n);
 }
 
-void query_answered(struct query *q, int rc, int status, const char *error)
+/* ---- the trace ---- */
+
+static void end_span(struct query *q, int rc, int status, const char *error)
+{
+    const struct query_account *a = &q->account;
+    struct selftrace_span *span = &q->span;
+    span->name = kinds[a->kind].span;
+    selftrace_text(span, "tenant", q->tenant);
+    selftrace_text(span, "url.path", q->req->path);
+    selftrace_number(span, "http.response.status_code", status);
+    selftrace_number(span, "jobs", (int64_t)a->total_jobs);
+    selftrace_number(span, "inspected_bytes", (int64_t)a->inspected_bytes);
+    if (a->told && a->kind != QUERY_TRACE && slice_eq(slice_cstr(a->fields[0].key), SLICE("query")))
+        selftrace_text(span, "query", a->fields[0].str);
+    selftrace_end(span, rc < 0 && status >= 500 ? error : NULL);
+}
+
+void query_job_begin(const struct query *q, const struct query_source *source,
+                     struct selftrace_span *span)
+{
+    char id[37] = "live";
+    selftrace_child(&q->span, "job", span);
+    if (!span->tracer)
+        return;
+    if (source->block)
+        uuid_format(source->block->meta.id, id);
+    selftrace_text(span, "block", slice_cstr(id));
+    selftrace_text(span, "tenant", source->tenant);
+    if (source->block)
+        selftrace_number(span, "block_bytes", (int64_t)source->block->meta.size);
+}
+
+void query_job_end(struct selftrace_span *span, int rc, const struct err *err,
+                   uint64_t inspected_bytes)
+{
+    selftrace_number(span, "inspected_bytes", (int64_t)inspected_bytes);
+    selftrace_end(span, rc < 0 ? err->msg : NULL);
+}
+
+/* ---- the end of a query ---- */
+
+static void count_and_tell(struct query *q, const struct app_slo *slo, int rc, int status,
+                           const char *error)
 {
     const struct app *app = q->frontend->opts.app;
-    const struct app_slo *slo = slo_of(&app->cfg, q->account.kind);
-    if (!slo)
-        return;
     const struct slo_query asked = {
         .failed = rc < 0,
         .cancelled = rc == ERR_CANCELLED || query_abandoned(q),
@@ -162,4 +213,12 @@ void query_answered(struct query *q, int rc, int status, const char *error)
     if (q->account.told)
         tell_answer(q, (double)asked.latency_ns / 1e9, asked.cancelled ? 499 : status,
                     rc < 0 ? error : "null");
+}
+
+void query_answered(struct query *q, int rc, int status, const char *error)
+{
+    const struct app_slo *slo = slo_of(&q->frontend->opts.app->cfg, q->account.kind);
+    if (slo)
+        count_and_tell(q, slo, rc, status, error);
+    end_span(q, rc, status, error);
 }

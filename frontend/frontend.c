@@ -189,6 +189,7 @@ static void answer_query(struct query *q, struct answer *a)
     struct err err = {0};
     int rc;
     set_deadline(q);
+    selftrace_request(q->frontend->opts.app->selftrace, q->req, "", &q->span);
     if (!(q->arena = arena_new(LIMIT_QUERY_BYTES))) {
         rc = err_set(&err, ERR_NOMEM, "no memory for a query");
     } else {

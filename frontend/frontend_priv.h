@@ -2,6 +2,7 @@
 #ifndef FRONTEND_FRONTEND_PRIV_H
 #define FRONTEND_FRONTEND_PRIV_H
 
+#include "app/selftrace.h"
 #include "base/pool.h"
 #include "frontend/accounting.h"
 #include "frontend/frontend.h"
@@ -37,6 +38,7 @@ struct query {
     size_t tenant_count;
     struct query_limits limits;
     struct query_account account;
+    struct selftrace_span span;
     uint64_t deadline_mono_ns;
     struct arena *arena;
 };
@@ -105,6 +107,12 @@ int query_check_range(const struct query *q, uint64_t start_s, uint64_t end_s, u
 bool query_accepts_protobuf(const struct net_request *req);
 
 /* ---- fan-out ---- */
+
+/* A job of the query, as it shows in the query's trace. */
+void query_job_begin(const struct query *q, const struct query_source *source,
+                     struct selftrace_span *span);
+void query_job_end(struct selftrace_span *span, int rc, const struct err *err,
+                   uint64_t inspected_bytes);
 
 /* Runs run(job i) for all i < count on the job pool and waits. */
 int query_fan_out(struct query *q, size_t count, void (*run)(void *ctx, size_t i), void *ctx,

@@ -47,12 +47,15 @@ static void run_job(void *ctx, size_t i)
 {
     struct metrics_query *m = ctx;
     const struct query_worker *w = &m->q->frontend->opts.worker;
+    const struct query_source *source = &m->jobs[m->wave_first + i];
     struct query_metrics_result r = {0};
     struct err err = {0};
+    struct selftrace_span span;
+    query_job_begin(m->q, source, &span);
     struct arena *a = arena_new(LIMIT_QUERY_BYTES);
-    int rc = a ? w->metrics(w->self, &m->jobs[m->wave_first + i], &m->metrics,
-                            m->q->deadline_mono_ns, a, &r, &err)
+    int rc = a ? w->metrics(w->self, source, &m->metrics, m->q->deadline_mono_ns, a, &r, &err)
                : err_set(&err, ERR_NOMEM, "no memory for a job");
+    query_job_end(&span, rc, &err, r.inspected_bytes);
     pthread_mutex_lock(&m->mu);
     take_locked(m, rc, &r, &err);
     pthread_mutex_unlock(&m->mu);

@@ -163,6 +163,8 @@ static void run_job(void *ctx, size_t i)
     struct search_query *s = ctx;
     struct search_job *j = &s->jobs[s->wave_first + i];
     const struct query_worker *w = &s->q->frontend->opts.worker;
+    struct selftrace_span span;
+    query_job_begin(s->q, &j->source, &span);
     j->arena = arena_new(LIMIT_QUERY_BYTES);
     if (!j->arena)
         j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
@@ -172,6 +174,7 @@ static void run_job(void *ctx, size_t i)
     else
         j->rc = w->search(w->self, &j->source, &s->search, s->q->deadline_mono_ns, j->arena,
                           &j->result, &j->err);
+    query_job_end(&span, j->rc, &j->err, j->result.inspected_bytes);
 }
 
 static int plan(struct search_query *s, const struct search_params *p, const struct query_data *d,

@@ -257,12 +257,15 @@ static void run_job(void *ctx, size_t i)
     struct tags_job *j = &wave->jobs[i];
     struct query *q = wave->t->q;
     const struct query_worker *w = &q->frontend->opts.worker;
+    struct selftrace_span span;
+    query_job_begin(q, &j->source, &span);
     j->arena = arena_new(LIMIT_QUERY_BYTES);
     if (!j->arena)
         j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
     else
         j->rc = w->tags(w->self, &j->source, &wave->t->tags, q->deadline_mono_ns, j->arena,
                         &j->result, &j->err);
+    query_job_end(&span, j->rc, &j->err, j->result.inspected_bytes);
 }
 
 static int cmp_tags(const void *a, const void *b)

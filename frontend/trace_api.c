@@ -108,6 +108,8 @@ static void run_job(void *ctx, size_t i)
     struct trace_query *t = ctx;
     struct trace_job *j = &t->jobs[i];
     const struct query_worker *w = &t->q->frontend->opts.worker;
+    struct selftrace_span span;
+    query_job_begin(t->q, &j->source, &span);
     j->result.batch = &j->batch;
     j->arena = arena_new((size_t)256 << 20);
     if (!j->arena)
@@ -115,6 +117,7 @@ static void run_job(void *ctx, size_t i)
     else
         j->rc = w->find_trace(w->self, &j->source, t->id, t->q->deadline_mono_ns, j->arena,
                               &j->result, &j->err);
+    query_job_end(&span, j->rc, &j->err, j->result.inspected_bytes);
 }
 
 static int run_jobs(struct trace_query *t, const struct query_data *d, const struct trace_params *p,
