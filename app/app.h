@@ -36,13 +36,13 @@ struct app {
     struct selftrace *selftrace; /* selftrace.h; NULL: no tracer */
     struct net_server *server;
     uint16_t http_port; /* bound by app_http */
+    uint16_t grpc_port; /* the same; 0: not served */
     struct app_priv *priv;
 };
 
 struct app_opts {
-    const char *program;    /* "rubato" */
-    unsigned roles;         /* enum app_role this program can take; 0: all */
-    unsigned api_protocols; /* enum net_listener_protocols of the API; 0: HTTP/1.1 */
+    const char *program; /* "rubato" */
+    unsigned roles;      /* enum app_role this program can take; 0: all */
 };
 
 /* 0 and *out: go on. Otherwise *out is NULL, everything has been said on stderr or stdout, and the
@@ -62,14 +62,16 @@ bool app_serves(const struct app *app, enum app_role role);
 
 /* ---- set up: by main, before app_http ---- */
 
-/* Takes all requests below <http_api_prefix>/api/ that are not the process's own, and gRPC. */
+/* Takes all requests below <http_api_prefix>/api/ that are not the process's own, and gRPC calls of
+ * tempopb.StreamingQuerier, whose message is whole. */
 void app_set_api(struct app *app, net_handler_fn *fn, void *ctx);
 /* A line of /status/services; name is static. At most 16. */
 void app_add_service(struct app *app, const char *name);
 /* Called by app_drain when no request is left, last registered first. At most 16. */
 typedef void(app_stop_fn)(void *ctx);
 void app_on_stop(struct app *app, app_stop_fn *fn, void *ctx);
-/* Binds the API listener and serves. The error names the address. */
+/* Binds the API listener and serves; with a role that answers (app_set_api) the gRPC listener too.
+ * The error names the address. */
 int app_http(struct app *app, struct err *err);
 /* /ready answers 200 from now on, once the store has answered (a local one needs no waiting). */
 void app_set_ready(struct app *app);
@@ -101,7 +103,10 @@ int app_tenant(const struct app *app, const struct net_request *req, struct slic
 int app_tenants(const struct app *app, const struct net_request *req, struct slice *tenants,
                 size_t max, size_t *count, struct err *err);
 /* net_reply, and tempo_request_duration_seconds with the route of the path. Every answer of the API
- * listener goes through this. */
+ * listeners goes through this or the next. A gRPC call gets what net_reply makes of it. */
 void app_reply(struct app *app, struct net_request *req, struct net_reply *reply, bool compress);
+/* The same for net_reply_grpc. */
+void app_reply_grpc(struct app *app, struct net_request *req, int status, struct slice text,
+                    struct buf *message);
 
 #endif

@@ -190,6 +190,8 @@ static void check_query(struct config *c, const struct app_config *cfg)
              cfg->query_frontend.search.max_spans_per_span_set);
     fits_u32(c, "query_frontend.search.default_spans_per_span_set",
              cfg->query_frontend.search.default_spans_per_span_set);
+    at_least_one(c, "query_frontend.max_grpc_streaming_packet_size",
+                 cfg->query_frontend.max_grpc_streaming_packet_size, "a size");
 }
 
 static bool has_fault(const struct config *c)
@@ -224,9 +226,11 @@ int app_config_load(int argc, char *const *argv, config_env_fn *env, void *env_c
         rc = config_apply_flags(c, err);
         if (rc < 0)
             return rc;
-    } else if (!config_is_set(c, "server.http_listen_address")) {
+    } else {
         /* A server that somebody just tries out is not for the whole network. */
-        cfg->server.http_listen_address = SLICE("localhost");
+        if (!config_is_set(c, "server.http_listen_address"))
+            cfg->server.http_listen_address = SLICE("localhost");
+        cfg->server.grpc_listen_address = SLICE("localhost");
     }
     fold_receivers(c, cfg);
     fold_prefix(c, cfg);

@@ -65,6 +65,7 @@ struct app_config {
     struct slice target;
     unsigned roles; /* enum app_role, from target */
     bool multitenancy_enabled;
+    bool stream_over_http_enabled;
     struct slice http_api_prefix; /* "" or "/tempo", never with a '/' at its end */
     int64_t shutdown_delay_ns;
     struct {
@@ -127,6 +128,7 @@ struct app_config {
         bool multi_tenant_queries_enabled;
         int64_t max_outstanding_per_tenant;  /* 0: any number */
         struct config_strings url_deny_list; /* regular expressions */
+        uint64_t max_grpc_streaming_packet_size;
         struct {
             int64_t default_result_limit;
             int64_t max_result_limit; /* 0: none */

@@ -128,16 +128,25 @@ static struct slice known_method(struct slice method)
     return SLICE("other");
 }
 
-void app_reply(struct app *app, struct net_request *req, struct net_reply *reply, bool compress)
+void app_observe(struct app *app, const struct net_request *req, struct slice method,
+                 struct slice route, struct slice status)
 {
-    char route[128], status[16];
-    snprintf(status, sizeof status, "%d", reply->status);
-    const struct slice labels[] = {known_method(req->method),
-                                   route_of(app, req, route, sizeof route), slice_cstr(status),
-                                   SLICE("false")};
+    const struct slice labels[] = {method, route, status, SLICE("false")};
     uint64_t took = clock_mono_ns(app->clock) - req->received_mono_ns;
     histogram_observe(metrics_histogram_with(app->priv->request_seconds, labels),
                       (double)took / 1e9);
+}
+
+void app_reply(struct app *app, struct net_request *req, struct net_reply *reply, bool compress)
+{
+    char route[128], status[16];
+    if (req->proto == NET_GRPC) {
+        app_grpc_observe(app, req, reply->status == 200 ? 0 : reply->status == 499 ? 1 : 2);
+    } else {
+        snprintf(status, sizeof status, "%d", reply->status);
+        app_observe(app, req, known_method(req->method), route_of(app, req, route, sizeof route),
+                    slice_cstr(status));
+    }
     net_reply(req, reply, compress);
 }
 
@@ -495,10 +504,7 @@ static void handle(void *ctx, struct net_request *req)
 {
     struct app *app = ctx;
     if (req->proto == NET_GRPC) {
-        if (app->priv->api)
-            app->priv->api(app->priv->api_ctx, req);
-        else
-            net_reply_grpc(req, 12, SLICE("no gRPC service is registered"), SLICE(""), NULL);
+        app_grpc_handle(app, req);
         return;
     }
     struct slice api_path = app_api_path(app, req);
@@ -510,27 +516,44 @@ static void handle(void *ctx, struct net_request *req)
         reply_error(app, req, 404, "404 page not found\n");
 }
 
-int app_http(struct app *app, struct err *err)
+static int listen_on(struct app *app, struct slice host, uint16_t number, unsigned protocols,
+                     uint16_t *port, struct err *err)
 {
-    struct slice host = app->cfg.server.http_listen_address;
     bool v6 = slice_find(host, ':') < host.len && host.ptr[0] != '[';
     struct buf address;
     buf_init(&address, 1024);
-    int rc = buf_printf(&address, "%s%.*s%s:%u", v6 ? "[" : "", SLICE_ARGS(host), v6 ? "]" : "",
-                        app->cfg.server.http_listen_port);
+    int rc =
+        buf_printf(&address, "%s%.*s%s:%u", v6 ? "[" : "", SLICE_ARGS(host), v6 ? "]" : "", number);
     if (rc < 0) {
-        rc = err_set(err, rc, "server.http_listen_address does not fit 1024 bytes");
+        rc = err_set(err, rc, "the address to listen on does not fit 1024 bytes");
     } else {
         const struct net_listener_opts opts = {
             .address = buf_view(&address),
-            .protocols =
-                app->priv->opts.api_protocols ? app->priv->opts.api_protocols : NET_LISTEN_HTTP1,
+            .protocols = protocols,
             .body_bytes_max = LIMIT_API_BODY_BYTES,
             .handler = handle,
             .ctx = app,
         };
-        rc = net_server_listen(app->server, &opts, &app->http_port, err);
+        rc = net_server_listen(app->server, &opts, port, err);
     }
     buf_clear(&address);
     return rc;
+}
+
+int app_http(struct app *app, struct err *err)
+{
+    const struct app_config *cfg = &app->cfg;
+    unsigned streams = cfg->stream_over_http_enabled ? NET_LISTEN_GRPC : 0;
+    int rc = listen_on(app, cfg->server.http_listen_address, cfg->server.http_listen_port,
+                       NET_LISTEN_HTTP1 | streams, &app->http_port, err);
+    if (rc < 0)
+        return err_wrap(err, "server.http_listen_port");
+    if (!app->priv->api)
+        return 0;
+    rc = listen_on(app, cfg->server.grpc_listen_address, cfg->server.grpc_listen_port,
+                   NET_LISTEN_GRPC, &app->grpc_port, err);
+    if (rc < 0)
+        return err_wrap(err, "server.grpc_listen_port");
+    LOG_INFO(app->log, "gRPC API listens", KV_U64("port", app->grpc_port));
+    return 0;
 }

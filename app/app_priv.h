@@ -84,5 +84,13 @@ void app_probe_stop(struct app *app);
 
 /* Registers tempo_request_duration_seconds and tempo_build_info. */
 void app_http_metrics(struct app *app);
+/* A request that is answered now goes into tempo_request_duration_seconds. */
+void app_observe(struct app *app, const struct net_request *req, struct slice method,
+                 struct slice route, struct slice status);
+
+/* A gRPC call of the API listeners. */
+void app_grpc_handle(struct app *app, struct net_request *req);
+/* A call that is answered now with that status goes into tempo_request_duration_seconds. */
+void app_grpc_observe(struct app *app, const struct net_request *req, int status);
 
 #endif

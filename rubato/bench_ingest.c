@@ -92,6 +92,7 @@ static int write_config(struct bench *b, char *path, size_t path_size, struct er
         return err_set(err, ERR_IO, "%s: %m", path);
     fprintf(f,
             "server:\n  http_listen_address: 127.0.0.1\n  http_listen_port: %u\n"
+            "  grpc_listen_address: 127.0.0.1\n  grpc_listen_port: 0\n"
             "  log_level: warn\n"
             "distributor:\n  receivers:\n    otlp:\n      protocols:\n        http:\n"
             "          endpoint: 127.0.0.1:%u\n"

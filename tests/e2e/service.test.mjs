@@ -19,7 +19,7 @@ const local = drivers.find((d) => d.kind === 'local');
 test('without arguments it serves everything from ./rubato-data and says where', async (t) => {
     /* The one test that needs the default ports; somebody else's may be there for a while. */
     await until('the default ports are free', 30000, async () => {
-        for (const port of [3200, 4317, 4318])
+        for (const port of [3200, 4317, 4318, 9095])
             if (!(await portIsFree(port))) throw new Error(`somebody else listens on port ${port}`);
         return true;
     });
@@ -257,6 +257,7 @@ describe('configuration', () => {
                 'server:',
                 '  http_listen_address: ${HOST:-127.0.0.1}',
                 '  http_listen_port: ${API_PORT}',
+                '  grpc_listen_port: 0',
                 'distributor: {receivers: {otlp: {protocols: {http: {endpoint: "127.0.0.1:${OTLP_PORT}"}}}}}',
                 'storage: {trace: {backend: local, local: {path: "${DATA}/spans"}}}',
                 '',

@@ -74,7 +74,11 @@ function merge(into, from) {
 function configOf(dir, over) {
     const any = '127.0.0.1:0';
     return merge({
-        server: { http_listen_address: '127.0.0.1', http_listen_port: 0, graceful_shutdown_timeout: '5s' },
+        server: {
+            http_listen_address: '127.0.0.1', http_listen_port: 0,
+            grpc_listen_address: '127.0.0.1', grpc_listen_port: 0,
+            graceful_shutdown_timeout: '5s',
+        },
         distributor: {
             receivers: { otlp: { protocols: { grpc: { endpoint: any }, http: { endpoint: any } } } },
         },

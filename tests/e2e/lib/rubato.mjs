@@ -97,7 +97,9 @@ export class Rubato {
     /* options: store (stores.mjs), config (merged over the one here), args, env, program's name */
     static async make({ store, config = {}, args = [], env = {}, name = 'rubato' }) {
         const r = new Rubato();
-        const [api, grpc, http] = [await freePort(), await freePort(), await freePort()];
+        const [api, grpc, http, query] = [
+            await freePort(), await freePort(), await freePort(), await freePort(),
+        ];
         Object.assign(r, {
             name,
             args,
@@ -107,12 +109,18 @@ export class Rubato {
             api: `http://127.0.0.1:${api}`,
             otlpHttp: `http://127.0.0.1:${http}/v1/traces`,
             otlpGrpc: `127.0.0.1:${grpc}`,
+            queryGrpc: `127.0.0.1:${query}`,
             pastStderr: '',
         });
         r.file = path.join(r.dir, 'rubato.yaml');
         r.config = merge(
             {
-                server: { http_listen_address: '127.0.0.1', http_listen_port: api },
+                server: {
+                    http_listen_address: '127.0.0.1',
+                    http_listen_port: api,
+                    grpc_listen_address: '127.0.0.1',
+                    grpc_listen_port: query,
+                },
                 distributor: {
                     receivers: {
                         otlp: {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
+#include "tests/support/h2_client.h"
 #include "tests/support/net_fixture.h"
 
 static char dir[] = "/tmp/rubato-test-app-XXXXXX";
@@ -69,11 +70,12 @@ static void capture_end(struct capture *c)
 static struct app *start_with(const char *a, const char *b)
 {
     char path[100], first[200], second[200], name[] = "rubato",
-                                             port[] = "-server.http-listen-port=0";
+                                             port[] = "-server.http-listen-port=0",
+                                             grpc[] = "-server.grpc-listen-port=0";
     char level[] = "-log.level=error";
     snprintf(path, sizeof path, "-storage.trace.local.path=%s/data", dir);
-    char *argv[8] = {name, port, path, level};
-    int argc = 4;
+    char *argv[8] = {name, port, grpc, path, level};
+    int argc = 5;
     if (a) {
         snprintf(first, sizeof first, "%s", a);
         argv[argc++] = first;
@@ -229,7 +231,7 @@ static void the_configuration_page_knows_its_modes_and_no_secret(void **state)
     assert_null(strstr((char *)a.body.ptr, "hush"));
     http_answer_clear(&a);
     a = ask(app, "GET", "/status/config?mode=diff");
-    assert_null(strstr((char *)a.body.ptr, "grpc_listen_port"));
+    assert_null(strstr((char *)a.body.ptr, "graceful_shutdown_timeout"));
     http_answer_clear(&a);
     assert_answer(app, "GET", "/status/config?mode=bogus", 500,
                   "unknown value for mode query parameter: bogus\n");
@@ -263,6 +265,129 @@ static void other_paths_of_the_api_go_to_the_role(void **state)
     assert_contains(app, "/metrics", "route=\"api_v2_traces_traceid\",status_code=\"200\"");
     app_drain(app);
     app_free(app);
+}
+
+static void call(uint16_t port, const char *path, const struct h2_header *extra, int status,
+                 const char *text, struct slice message)
+{
+    struct h2_client c;
+    struct h2_call call;
+    h2_open(&c, port, false);
+    assert_true(h2_unary(&c, &call, path, extra, SLICE("")));
+    assert_int_equal(call.http_status, 200);
+    assert_int_equal(call.grpc_status, status);
+    assert_string_equal(call.message, text);
+    assert_true(slice_eq(slice_from(buf_view(&call.body), 5), message));
+    h2_call_clear(&call);
+    h2_shut(&c);
+}
+
+static void answer_call(void *ctx, struct net_request *req)
+{
+    struct buf message;
+    buf_init(&message, 8);
+    assert_int_equal(buf_str(&message, "called"), 0);
+    app_reply_grpc(ctx, req, 0, SLICE(""), &message);
+}
+
+static void grpc_calls_go_to_the_role_or_are_unknown(void **state)
+{
+    (void)state;
+    struct app *app = start_with(NULL, NULL);
+    app_set_api(app, answer_call, app);
+    serve(app);
+    assert_true(app->grpc_port > 0);
+    struct slice none = SLICE("");
+    call(app->grpc_port, "/grpc.health.v1.Health/Check", NULL, 0, "", SLICE("\x08\x02"));
+    app_set_ready(app);
+    call(app->grpc_port, "/grpc.health.v1.Health/Check", NULL, 0, "", SLICE("\x08\x01"));
+    call(app->grpc_port, "/tempopb.StreamingQuerier/Search", NULL, 0, "", SLICE("called"));
+    call(app->grpc_port, "/tempopb.StreamingQuerier/Nope", NULL, 12,
+         "unknown method Nope for service tempopb.StreamingQuerier", none);
+    call(app->grpc_port, "/grpc.health.v1.Health/Watch", NULL, 12,
+         "unknown method Watch for service grpc.health.v1.Health", none);
+    call(app->grpc_port, "/tempopb.Querier/Search", NULL, 12, "unknown service tempopb.Querier",
+         none);
+    call(app->grpc_port, "/nope", NULL, 12, "malformed method name: \"nope\"", none);
+    assert_contains(app, "/metrics",
+                    "tempo_request_duration_seconds_count{method=\"gRPC\",route=\"/tempopb."
+                    "StreamingQuerier/Search\",status_code=\"success\",ws=\"false\"} 1\n");
+    assert_contains(
+        app, "/metrics",
+        "tempo_request_duration_seconds_count{method=\"gRPC\",route=\"other\",status_code="
+        "\"error\",ws=\"false\"} 4\n");
+    /* The API's own port speaks HTTP/1.1 alone. */
+    int fd = tcp_connect(app->http_port);
+    assert_true(tcp_puts(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+    assert_true(tcp_closed_within(fd, 3000));
+    close(fd);
+    app_drain(app);
+    app_free(app);
+}
+
+static void health_wants_a_tenant_where_there_are_many(void **state)
+{
+    (void)state;
+    const struct h2_header tenant[] = {{"x-scope-orgid", "t1"}, {NULL, NULL}};
+    struct app *app = start_with("-multitenancy.enabled", NULL);
+    app_set_api(app, answer_call, app);
+    serve(app);
+    call(app->grpc_port, "/grpc.health.v1.Health/Check", NULL, 2, "no org id", SLICE(""));
+    call(app->grpc_port, "/grpc.health.v1.Health/Check", tenant, 0, "", SLICE("\x08\x02"));
+    app_drain(app);
+    app_free(app);
+}
+
+static void streams_come_over_the_http_port_when_it_is_asked_for(void **state)
+{
+    (void)state;
+    char path[100];
+    snprintf(path, sizeof path, "%s/stream.yaml", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("stream_over_http_enabled: true\nserver:\n  grpc_listen_address: 127.0.0.1\n", f);
+    fclose(f);
+    char flag[120];
+    snprintf(flag, sizeof flag, "-config.file=%s", path);
+    struct app *app = start_with(flag, "-storage.trace.backend=local");
+    app_set_api(app, answer_call, app);
+    serve(app);
+    call(app->http_port, "/tempopb.StreamingQuerier/Search", NULL, 0, "", SLICE("called"));
+    assert_answer(app, "GET", "/api/echo", 200, "echo\n");
+    struct h2_client c;
+    struct h2_call get;
+    const struct h2_header plain[] = {
+        {":method", "GET"}, {"content-type", NULL}, {"te", NULL}, {NULL, NULL}};
+    h2_open(&c, app->http_port, false);
+    h2_call_start(&c, &get, "/api/echo", plain, SLICE(""), false);
+    assert_true(h2_wait(&c, &get, 5000));
+    assert_int_equal(get.http_status, 200);
+    assert_true(slice_eq(buf_view(&get.body), SLICE("echo\n")));
+    h2_call_clear(&get);
+    h2_shut(&c);
+    app_drain(app);
+    app_free(app);
+}
+
+static void a_grpc_port_in_use_is_told_by_its_key(void **state)
+{
+    (void)state;
+    struct app *first = start_with(NULL, NULL);
+    app_set_api(first, answer_call, first);
+    serve(first);
+    char port[60];
+    snprintf(port, sizeof port, "-server.grpc-listen-port=%u", first->grpc_port);
+    struct app *second = start_with(port, NULL);
+    app_set_api(second, answer_call, second);
+    struct err err = {0};
+    assert_int_equal(app_http(second, &err), ERR_EXISTS);
+    if (!strstr(err.msg, "server.grpc_listen_port: listen on localhost:") ||
+        !strstr(err.msg, "in use"))
+        fail_msg("%s", err.msg);
+    app_drain(second);
+    app_free(second);
+    app_drain(first);
+    app_free(first);
 }
 
 struct stops {
@@ -432,6 +557,10 @@ int main(void)
         cmocka_unit_test(the_prefix_stands_before_the_api_alone),
         cmocka_unit_test(the_configuration_page_knows_its_modes_and_no_secret),
         cmocka_unit_test(other_paths_of_the_api_go_to_the_role),
+        cmocka_unit_test(grpc_calls_go_to_the_role_or_are_unknown),
+        cmocka_unit_test(health_wants_a_tenant_where_there_are_many),
+        cmocka_unit_test(streams_come_over_the_http_port_when_it_is_asked_for),
+        cmocka_unit_test(a_grpc_port_in_use_is_told_by_its_key),
         cmocka_unit_test(a_signal_ends_the_run_and_roles_stop_last_first),
         cmocka_unit_test(app_stop_ends_the_run_too),
         cmocka_unit_test(during_the_delay_ready_says_so_and_a_second_signal_cuts_it_short),
