@@ -317,7 +317,7 @@ void http1_event(struct net_conn *conn, uint32_t events)
     /* As Go's server has it: who sends no more does not wait for the answer either. It is sent all
      * the same. */
     if ((events & EPOLLRDHUP) && conn->h1.state == HTTP1_HANDLER)
-        conn->h1.ex->gone = true;
+        conn->h1.ex->req.gone = true;
     run(conn);
 }
 

@@ -266,7 +266,7 @@ bool net_exchange_take_answer(struct net_exchange *ex)
 void net_exchange_unwire(struct net_exchange *ex)
 {
     ex->loop.wire = NULL;
-    ex->gone = true;
+    ex->req.gone = true;
 }
 
 /* Into the inbox, which holds it. */

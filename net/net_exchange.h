@@ -70,7 +70,6 @@ struct net_exchange {
     struct net_core *core;
     bool over_http2;
     _Atomic uint32_t holders; /* connection, handler, inbox */
-    _Atomic bool gone;        /* the client takes no answer any more */
     _Atomic size_t waiting;   /* bytes of messages that the client has not taken */
     struct {                  /* hold core->mu */
         struct net_exchange *inbox_next;
@@ -125,10 +124,6 @@ void net_exchange_release(struct net_exchange *ex);
 static inline struct net_exchange *net_exchange_of(struct net_request *req)
 {
     return (struct net_exchange *)((char *)req - offsetof(struct net_exchange, req));
-}
-static inline const struct net_exchange *net_exchange_of_const(const struct net_request *req)
-{
-    return (const struct net_exchange *)((const char *)req - offsetof(struct net_exchange, req));
 }
 
 /* Moves bytes into a message. NULL: no memory, bytes are untouched. */

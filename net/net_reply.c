@@ -180,7 +180,7 @@ int net_stream_send(struct net_request *req, struct buf *message)
 {
     assert(req->proto == NET_GRPC);
     struct net_exchange *ex = net_exchange_of(req);
-    if (ex->gone)
+    if (req->gone)
         return ERR_CANCELLED;
     if (message->len > UINT32_MAX)
         return ERR_LIMIT;
@@ -193,12 +193,9 @@ int net_stream_send(struct net_request *req, struct buf *message)
 
 bool net_stream_ready(const struct net_request *req)
 {
-    return net_exchange_of_const(req)->waiting < LIMIT_STREAM_WAITING_BYTES;
-}
-
-bool net_request_gone(const struct net_request *req)
-{
-    return net_exchange_of_const(req)->gone;
+    const struct net_exchange *ex =
+        (const struct net_exchange *)((const char *)req - offsetof(struct net_exchange, req));
+    return ex->waiting < LIMIT_STREAM_WAITING_BYTES;
 }
 
 void net_reply_grpc(struct net_request *req, int grpc_status, struct slice message_text,

@@ -46,7 +46,8 @@ struct net_request {
      * answers in its own words. 0, ERR_LIMIT, ERR_CORRUPT or ERR_UNSUPPORTED (grpc-encoding). */
     int body_rc;
     struct err body_err;
-    void *user; /* for the handler */
+    _Atomic bool gone; /* the server's: net_request_gone */
+    void *user;        /* for the handler */
 };
 
 typedef void(net_handler_fn)(void *ctx, struct net_request *req);
@@ -130,7 +131,10 @@ int net_stream_send(struct net_request *req, struct buf *message);
 bool net_stream_ready(const struct net_request *req);
 /* Whether the client has left: its connection is closed, or it has reset the stream. An answer is
  * still due; nobody reads it. Of HTTP/1.1 also: it sends no more. Any thread. */
-bool net_request_gone(const struct net_request *req);
+static inline bool net_request_gone(const struct net_request *req)
+{
+    return req->gone;
+}
 /* A text/plain answer: the short form of net_reply. */
 void net_reply_text(struct net_request *req, int status, struct slice text);
 
