@@ -83,3 +83,15 @@ test('what a summary cannot be made of is refused in words', async (t) => {
         'http parameter start must be before end. received start=10 end=10');
     assert.equal(await rubato.stop(), 0);
 });
+
+test('a summary is of one tenant', async (t) => {
+    const rubato = await Rubato.start({ store: await local.open(), config: { multitenancy_enabled: true } });
+    t.after(() => rubato.cleanUp());
+    const ask = (tenant) =>
+        get(rubato, '/api/metrics/summary', { params: { q: '{}', groupBy: 'name' }, tenant });
+    assert.equal((await ask('a')).text, '{"summaries":[]}');
+    const several = await ask('a|b');
+    assert.equal(several.status, 400);
+    assert.equal(several.text, 'multi-tenant query unsupported');
+    assert.equal((await ask()).status, 401);
+});

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
+#include "app/overrides.h"
 #include "tests/support/h2_client.h"
 #include "tests/support/net_fixture.h"
 
@@ -549,9 +550,27 @@ static void a_taken_port_is_an_error_that_names_it(void **state)
     app_free(one);
 }
 
+/* What a tool has that asks in its own process. */
+static void an_app_without_a_server_has_defaults_and_limits(void **state)
+{
+    (void)state;
+    struct app *app = NULL;
+    struct err err = {0};
+    assert_int_equal(app_offline("rubato query", &app, &err), 0);
+    assert_non_null(app->metrics);
+    assert_null(app->store);
+    assert_null(app->server);
+    assert_int_equal(app->cfg.query_frontend.search.default_result_limit, 20);
+    const struct overrides_limits *limits = overrides_acquire(app->overrides, SLICE("anyone"));
+    assert_true(limits->max_bytes_per_tag_values_query > 0);
+    overrides_release(app->overrides, limits);
+    app_free(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_app_without_a_server_has_defaults_and_limits),
         cmocka_unit_test(own_endpoints_answer_as_tempo_does),
         cmocka_unit_test(metrics_tell_of_the_process_and_of_requests),
         cmocka_unit_test(the_prefix_stands_before_the_api_alone),
