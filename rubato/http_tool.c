@@ -52,8 +52,14 @@ int tool_get(struct http_client *c, const char *url, const char *const *headers,
 int tool_url_param(struct buf *url, const char *name, struct slice value)
 {
     int rc = buf_printf(url, "%s%s=", memchr(url->ptr, '?', url->len) ? "&" : "?", name);
-    for (size_t i = 0; i < value.len && rc == 0; i++) {
-        uint8_t ch = value.ptr[i];
+    return rc < 0 ? rc : tool_url_escape(url, value);
+}
+
+int tool_url_escape(struct buf *url, struct slice text)
+{
+    int rc = 0;
+    for (size_t i = 0; i < text.len && rc == 0; i++) {
+        uint8_t ch = text.ptr[i];
         bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
                      (ch >= '0' && ch <= '9') || strchr("-._~", ch);
         rc = plain && ch ? buf_u8(url, ch) : buf_printf(url, "%%%02X", ch);

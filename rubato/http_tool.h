@@ -12,5 +12,7 @@ int tool_get(struct http_client *c, const char *url, const char *const *headers,
              struct err *err);
 /* name=value percent-encoded, behind what is there. */
 int tool_url_param(struct buf *url, const char *name, struct slice value);
+/* Percent-encoded, as part of a path too. */
+int tool_url_escape(struct buf *url, struct slice text);
 
 #endif

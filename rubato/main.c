@@ -13,6 +13,7 @@ static const struct {
     {"bench", tool_bench, "measure this machine: rubato bench ingest FILE…"},
     {"block", tool_block, "look at blocks, check them, make them: rubato block --help"},
     {"demo", tool_demo, "send a minute of synthetic shop traffic to a running server"},
+    {"query", tool_query, "ask a server, or a store with no server: rubato query --help"},
 };
 
 static int usage(FILE *to)

@@ -5,5 +5,6 @@
 int tool_bench(int argc, char **argv);
 int tool_block(int argc, char **argv);
 int tool_demo(int argc, char **argv);
+int tool_query(int argc, char **argv);
 
 #endif
