@@ -588,6 +588,11 @@ int catalog_section_raw(struct catalog *c, const struct catalog_section *s,
     return 0;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 int catalog_tenants(struct catalog *c, catalog_tenant_fn *fn, void *ctx)
 {
     VEC(char *) names = {0};
@@ -597,12 +602,23 @@ int catalog_tenants(struct catalog *c, catalog_tenant_fn *fn, void *ctx)
         char *name = strdup(c->shared.tenants.at[i]->name);
         ok = name && vec_push(&names, name);
     }
-    pthread_mutex_unlock(&c->shared.mu);
-    for (uint32_t i = 0; i < names.count; i++) {
-        if (ok)
-            fn(ctx, slice_cstr(names.at[i]));
-        free(names.at[i]);
+    for (uint32_t i = 0; i < c->shared.segments.count && ok; i++) {
+        const struct segment_footer *f = &c->shared.segments.at[i]->footer;
+        for (uint32_t k = 0; k < f->section_count && ok; k++) {
+            struct slice tenant = f->sections[k].tenant;
+            char *name = strndup((const char *)tenant.ptr, tenant.len);
+            ok = name && vec_push(&names, name);
+        }
     }
+    pthread_mutex_unlock(&c->shared.mu);
+    if (names.count)
+        qsort(names.at, names.count, sizeof names.at[0], compare_names);
+    for (uint32_t i = 0; i < names.count; i++) {
+        if (ok && (i == 0 || strcmp(names.at[i - 1], names.at[i]) != 0))
+            fn(ctx, slice_cstr(names.at[i]));
+    }
+    for (uint32_t i = 0; i < names.count; i++)
+        free(names.at[i]);
     vec_free(&names);
     return ok ? 0 : ERR_NOMEM;
 }
