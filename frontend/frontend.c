@@ -100,7 +100,7 @@ struct request_task {
 
 bool query_abandoned(const struct query *q)
 {
-    return q->served && net_request_gone(q->req);
+    return q->client && net_request_gone(q->client);
 }
 
 static int dispatch(struct query *q, struct slice path, struct answer *out, struct err *err)
@@ -129,8 +129,7 @@ static int dispatch(struct query *q, struct slice path, struct answer *out, stru
     return buf_str(&out->body, "404 page not found\n");
 }
 
-/* An error's text is the answer. */
-static void answer_error(struct query *q, int rc, struct answer *a, const struct err *err)
+void answer_error(struct query *q, int rc, struct answer *a, const struct err *err)
 {
     buf_clear(&a->body);
     a->status = a->status >= 400 ? a->status : err_code_http(rc);
@@ -171,7 +170,7 @@ static int begin(struct query *q, struct answer *a, struct err *err)
     int rc = query_tenants(q, err);
     if (rc == ERR_UNAUTHENTICATED) {
         a->status = 401;
-        snprintf(err->msg, sizeof err->msg, "no org id\n");
+        snprintf(err->msg, sizeof err->msg, query_streams(q) ? "no org id" : "no org id\n");
     }
     return rc;
 }
@@ -179,12 +178,14 @@ static int begin(struct query *q, struct answer *a, struct err *err)
 static void set_deadline(struct query *q)
 {
     int64_t timeout_ns = q->frontend->opts.app->cfg.query_frontend.api_timeout_ns;
+    uint64_t theirs_ns = q->req->deadline_mono_ns;
     q->deadline_mono_ns = q->req->received_mono_ns +
                           (timeout_ns > 0 ? (uint64_t)timeout_ns : QUERY_TIMEOUT_S * NS_PER_S);
+    if (theirs_ns && theirs_ns < q->deadline_mono_ns)
+        q->deadline_mono_ns = theirs_ns;
 }
 
-/* The whole answer to a query that has begun; the body is the caller's. */
-static void answer_query(struct query *q, struct answer *a)
+void answer_query(struct query *q, struct answer *a)
 {
     struct err err = {0};
     int rc;
@@ -199,8 +200,10 @@ static void answer_query(struct query *q, struct answer *a)
         if (rc == ERR_TIMEOUT &&
             clock_mono_ns(q->frontend->opts.app->clock) >= q->deadline_mono_ns) {
             a->status = 503;
-            snprintf(err.msg, sizeof err.msg,
-                     "unable to process request in the configured timeout");
+            a->grpc_status = GRPC_DEADLINE_EXCEEDED;
+            snprintf(err.msg, sizeof err.msg, "%s",
+                     query_streams(q) ? "context deadline exceeded"
+                                      : "unable to process request in the configured timeout");
         }
     }
     if (rc < 0)
@@ -219,7 +222,10 @@ static struct answer answer_init(void)
 static void send_answer(struct query *q, struct answer *a)
 {
     struct net_reply r = {.status = a->status, .content_type = a->content_type, .body = a->body};
-    app_reply(q->frontend->opts.app, q->req, &r, true);
+    if (query_streams(q))
+        send_call(q, a);
+    else
+        app_reply(q->frontend->opts.app, q->client, &r, true);
 }
 
 int frontend_ask(struct frontend *f, struct net_request *req, struct buf *body)
@@ -241,7 +247,10 @@ static void run_request(struct pool_task *task)
 {
     struct query *q = &((struct request_task *)task)->q;
     struct answer a = answer_init();
-    answer_query(q, &a);
+    if (query_streams(q))
+        answer_call(q, &a);
+    else
+        answer_query(q, &a);
     admission_leave(q->frontend->admission, q->tenant); /* the name goes with the request */
     send_answer(q, &a);
     free(task);
@@ -253,11 +262,10 @@ void frontend_handle(void *ctx, struct net_request *req)
     struct request_task *t = calloc(1, sizeof *t);
     struct answer a = answer_init();
     struct err err = {0};
-    struct query none = {.frontend = f, .req = req};
+    struct query none = {.frontend = f, .req = req, .client = req};
     int rc = t ? 0 : err_set(&err, ERR_NOMEM, "no memory for a query");
     if (rc == 0) {
         *t = (struct request_task){.task = {run_request, NULL}, .q = none};
-        t->q.served = true;
         rc = begin(&t->q, &a, &err);
     }
     if (rc == 0 && pool_queued(f->requests) >= LIMIT_QUEUED_REQUESTS)

@@ -41,6 +41,13 @@
 /* A search by tags. Hit: 400. */
 #define LIMIT_SEARCH_TAGS 256
 
+/* Between two messages of a streamed answer, as in Tempo. */
+#define LIMIT_STREAM_PAUSE_MS 500
+
+/* Numbers (series times intervals) that a stream of metrics repeats in each of its messages. With
+ * more, the messages before the last one tell of the progress alone. */
+#define LIMIT_STREAM_SAMPLES 50000
+
 /* When nothing else bounds a query. */
 #define QUERY_TIMEOUT_S 60
 

@@ -31,8 +31,9 @@ struct query_limits {
 /* A request while it is answered: one thread, one arena. */
 struct query {
     struct frontend *frontend;
-    struct net_request *req;
-    bool served; /* somebody waits for the answer at the other end of a connection */
+    struct net_request *req;    /* what is asked; of a call, in HTTP's terms */
+    struct net_request *client; /* who waits for the answer: req, or a call; NULL: no connection */
+    uint64_t streamed_mono_ns;  /* the last message of a stream, or its beginning */
     struct slice tenant; /* as it was named: "a", "a|b" */
     struct slice tenants[LIMIT_QUERY_TENANTS]; /* each once, in order */
     size_t tenant_count;
@@ -43,9 +44,12 @@ struct query {
     struct arena *arena;
 };
 
+enum { GRPC_UNKNOWN = 2, GRPC_DEADLINE_EXCEEDED = 4 };
+
 /* An answer in the making. */
 struct answer {
     int status;
+    int grpc_status; /* of a call; 0: what follows from status */
     const char *content_type;
     struct buf body;
 };
@@ -71,6 +75,15 @@ void query_data_release(struct query_data *d);
 
 /* ---- what is asked ---- */
 
+/* frontend.c: the whole answer to a query that has begun; the body is the caller's. */
+void answer_query(struct query *q, struct answer *a);
+/* The error's text becomes the answer. */
+void answer_error(struct query *q, int rc, struct answer *a, const struct err *err);
+/* grpc_api.c: the same for a call of tempopb.StreamingQuerier, whose answer may be sent in parts. */
+void answer_call(struct query *q, struct answer *a);
+/* What is left of the answer; takes the call back. */
+void send_call(struct query *q, struct answer *a);
+
 /* trace_api.c: v2 for /api/v2/traces/. id is the path's last segment as sent. */
 int trace_api(struct query *q, bool v2, struct slice id, struct answer *out, struct err *err);
 /* metrics_api.c */
@@ -88,6 +101,11 @@ bool tags_api(struct query *q, struct slice path, struct answer *out, int *rc, s
 
 /* Whether nobody waits for the answer any more. */
 bool query_abandoned(const struct query *q);
+/* Whether it is a gRPC call, which may get messages before the answer. */
+static inline bool query_streams(const struct query *q)
+{
+    return q->client && q->client->proto == NET_GRPC;
+}
 
 /* ---- parameters ---- */
 
@@ -103,7 +121,7 @@ int query_check_text(const struct query *q, struct slice text, struct err *err);
 /* ERR_INVALID when a range, in seconds, is longer than that. */
 int query_check_range(const struct query *q, uint64_t start_s, uint64_t end_s, uint64_t range_s,
                       struct err *err);
-/* Whether the client wants protobuf. */
+/* Whether the client wants protobuf, over HTTP. */
 bool query_accepts_protobuf(const struct net_request *req);
 
 /* ---- fan-out ---- */
@@ -121,7 +139,4 @@ int query_fan_out(struct query *q, size_t count, void (*run)(void *ctx, size_t i
 /* search_merge.c: another fragment of the trace: earliest start, longest duration, first root, and
  * their services and spansets. False: the arena is full. */
 bool search_merge(struct arena *a, struct query_trace *into, const struct query_trace *t);
-/* search_json.c */
-int search_json(const struct query_trace *traces, uint32_t count, bool legacy, struct buf *out);
-
 #endif

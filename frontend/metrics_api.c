@@ -3,6 +3,7 @@
  * show, so each is merged and given up as soon as it is done: memory holds no more results than
  * jobs that run at once. */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/text.h"
@@ -17,6 +18,7 @@ struct metrics_query {
     uint64_t total_bytes;
     uint32_t total_blocks;
     struct arena *arena; /* of the merged series, which may need more than the request's */
+    bool too_many;       /* series to be told of before the answer is complete */
 
     pthread_mutex_t mu; /* hold it for what follows, while jobs run */
     struct traceql_metrics *merged;
@@ -93,6 +95,78 @@ static int plan(struct metrics_query *m, const struct query_data *d, struct err 
     return 0;
 }
 
+/* ---- streams ---- */
+
+/* The end of each message. */
+static int proto_tail(const struct metrics_query *m, struct buf *out)
+{
+    struct proto_writer w = {.out = out};
+    const struct search_metrics metrics = {
+        .total_blocks = m->total_blocks,
+        .completed_jobs = (uint32_t)m->completed_jobs,
+        .total_jobs = (uint32_t)m->job_count,
+        .inspected_bytes = m->inspected_bytes,
+        .total_block_bytes = m->total_bytes,
+    };
+    buf_init(out, 1024);
+    search_metrics_proto(&w, 2, &metrics);
+    return w.rc;
+}
+
+/* The series of the jobs that are done, from a copy, since numbers can be made once. */
+static int series_so_far(struct metrics_query *m, struct arena *a, struct traceql_series **out,
+                         uint32_t *count, struct err *err)
+{
+    struct traceql_metrics *copy;
+    int rc = traceql_metrics_new(m->metrics.query, &m->metrics.grid, m->metrics.exemplars, a, &copy,
+                                 err);
+    if (rc == 0)
+        rc = traceql_metrics_merge(copy, m->merged, err);
+    return rc < 0 ? rc : traceql_metrics_finish(copy, a, out, count, err);
+}
+
+/* Values as they are by now, for the client to put in place of those it has: if they are few, and
+ * none of them may disappear again. Else nothing. */
+static int put_so_far(struct metrics_query *m, struct arena *a, struct packets *p, struct err *err)
+{
+    struct traceql_series *series;
+    uint32_t count, max = m->params.series_max;
+    if (m->too_many || !traceql_metrics_accumulate(m->metrics.query))
+        return 0;
+    int rc = series_so_far(m, a, &series, &count, err);
+    m->too_many = rc == ERR_LIMIT ||
+                  (rc == 0 && ((max && count > max) ||
+                               (uint64_t)count * m->metrics.grid.intervals > LIMIT_STREAM_SAMPLES));
+    if (m->too_many)
+        return 0;
+    if (rc == 0)
+        metrics_proto(p, series, count, &m->params);
+    return rc;
+}
+
+static int send_so_far(struct metrics_query *m, struct err *err)
+{
+    struct packets p;
+    struct buf message, tail;
+    struct arena *a = arena_new(LIMIT_QUERY_BYTES);
+    int rc = a ? proto_tail(m, &tail) : ERR_NOMEM;
+    if (rc < 0) {
+        arena_free(a);
+        return err_set(err, rc, "no memory for a query");
+    }
+    buf_init(&message, LIMIT_ANSWER_BYTES);
+    packets_begin(&p, m->q, &message, buf_view(&tail));
+    rc = put_so_far(m, a, &p, err);
+    if (rc == 0)
+        rc = packets_err(packets_send(&p), err);
+    buf_clear(&message);
+    buf_clear(&tail);
+    arena_free(a);
+    return rc;
+}
+
+/* ---- jobs in waves ---- */
+
 /* In waves, so that a query that has failed reads no more. */
 static int run(struct metrics_query *m, struct err *err)
 {
@@ -107,6 +181,8 @@ static int run(struct metrics_query *m, struct err *err)
             *err = m->err;
         }
         m->wave_first += n;
+        if (rc == 0 && m->wave_first < m->job_count && query_stream_due(m->q))
+            rc = send_so_far(m, err);
     }
     return rc;
 }
@@ -159,6 +235,30 @@ static int answer_stats(const struct metrics_query *m, struct buf *out)
     return rc < 0 ? rc : buf_str(out, "}");
 }
 
+#define PARTIAL_TEXT                                                                               \
+    "Response exceeds maximum series limit of %u, a partial response is returned. Warning: the "   \
+    "accuracy of each individual value is not guaranteed."
+
+static int answer_proto(struct metrics_query *m, const struct traceql_series *series,
+                        uint32_t count, bool partial, struct buf *out, struct err *err)
+{
+    struct packets p;
+    struct buf tail;
+    char text[256];
+    int rc = proto_tail(m, &tail);
+    struct proto_writer w = {&tail, rc};
+    if (partial) {
+        snprintf(text, sizeof text, PARTIAL_TEXT, m->params.series_max);
+        proto_put_u64(&w, 3, 1);
+        proto_put_bytes(&w, 4, slice_cstr(text));
+    }
+    packets_begin(&p, m->q, out, buf_view(&tail));
+    metrics_proto(&p, series, count, &m->params);
+    rc = w.rc < 0 ? w.rc : packets_end(&p);
+    buf_clear(&tail);
+    return packets_err(rc, err);
+}
+
 static int answer_series(struct metrics_query *m, struct answer *out, struct err *err)
 {
     struct traceql_series *series;
@@ -167,6 +267,8 @@ static int answer_series(struct metrics_query *m, struct answer *out, struct err
     if (rc < 0)
         return rc;
     bool partial = max && count > max;
+    if (query_streams(m->q))
+        return answer_proto(m, series, partial ? max : count, partial, &out->body, err);
     rc = buf_str(&out->body, "{");
     /* An instant answer leaves an empty list out, as Tempo does. */
     if (rc == 0 && (count || !m->params.instant)) {
@@ -176,11 +278,8 @@ static int answer_series(struct metrics_query *m, struct answer *out, struct err
     }
     rc = rc < 0 ? rc : answer_stats(m, &out->body);
     if (rc == 0 && partial)
-        rc = buf_printf(&out->body,
-                        ",\"status\":\"PARTIAL\",\"message\":\"Response exceeds maximum series "
-                        "limit of %u, a partial response is returned. Warning: the accuracy of "
-                        "each individual value is not guaranteed.\"",
-                        max);
+        rc =
+            buf_printf(&out->body, ",\"status\":\"PARTIAL\",\"message\":\"" PARTIAL_TEXT "\"", max);
     rc = rc < 0 ? rc : buf_str(&out->body, "}");
     return rc < 0 ? err_set(err, rc, "the answer does not fit") : 0;
 }
@@ -198,7 +297,7 @@ static void apply_hints(struct metrics_query *m)
         m->metrics.exemplars = v->b ? m->metrics.exemplars : 0;
 }
 
-static int parse(struct metrics_query *m, struct err *err)
+static int parse(struct metrics_query *m, int *grpc_status, struct err *err)
 {
     struct traceql_query *parsed;
     int rc = metrics_params(m->q, m->params.instant, &m->params, err);
@@ -207,8 +306,10 @@ static int parse(struct metrics_query *m, struct err *err)
     rc = traceql_parse(m->params.text, m->q->arena, &parsed, err);
     if (rc < 0)
         return err_wrap(err, "compiling query");
-    if (!traceql_query_is_metrics(parsed))
+    if (!traceql_query_is_metrics(parsed)) {
+        *grpc_status = GRPC_UNKNOWN; /* as Tempo has it */
         return err_set(err, ERR_INVALID, "not a metrics query");
+    }
     m->metrics = (struct query_metrics){
         .query = parsed, .grid = m->params.grid, .exemplars = m->params.exemplars};
     apply_hints(m);
@@ -247,7 +348,7 @@ int metrics_api(struct query *q, bool instant, struct answer *out, struct err *e
     struct metrics_query m = {.q = q, .params = {.instant = instant}};
     struct query_data data = {0};
     q->account.kind = instant ? QUERY_INSTANT : QUERY_RANGE;
-    int rc = parse(&m, err);
+    int rc = parse(&m, &out->grpc_status, err);
     if (rc < 0) {
         out->status = 400;
         return rc;

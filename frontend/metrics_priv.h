@@ -3,8 +3,8 @@
 #ifndef FRONTEND_METRICS_PRIV_H
 #define FRONTEND_METRICS_PRIV_H
 
+#include "frontend/answer_proto.h"
 #include "frontend/frontend_limits.h"
-#include "frontend/frontend_priv.h"
 
 struct metrics_params {
     struct slice text; /* TraceQL */
@@ -26,6 +26,10 @@ int metrics_series(struct query *q, const struct query_metrics *metrics,
 /* An array of series: of samples, or of one value each. */
 int metrics_json(const struct traceql_series *series, uint32_t count,
                  const struct metrics_params *p, struct buf *out);
+
+/* Field 1 of the response, an item each. */
+void metrics_proto(struct packets *p, const struct traceql_series *series, uint32_t count,
+                   const struct metrics_params *params);
 
 /* ---- metrics_summary.c ---- */
 

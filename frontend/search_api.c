@@ -2,7 +2,7 @@
 #include "base/text.h"
 #include "base/vec.h"
 #include "frontend/frontend_limits.h"
-#include "frontend/frontend_priv.h"
+#include "frontend/search_priv.h"
 #include "traceql/metrics.h"
 
 #include <stdio.h>
@@ -32,6 +32,7 @@ struct search_query {
     size_t job_count;
     size_t wave_first;
     VEC(struct query_trace) traces;
+    VEC(bool) unsent;    /* of each: the client of a stream does not know it as it is */
     uint32_t *slots;     /* open addressing by trace id: index into traces, or UINT32_MAX */
     uint32_t slot_count; /* a power of two, at least twice the traces */
     uint64_t inspected_bytes, inspected_spans, total_bytes;
@@ -68,7 +69,8 @@ static int counts(struct query *q, struct search_params *p, struct err *err)
                                (uint32_t)cfg->query_frontend.search.default_spans_per_span_set,
                                &p->spss, err);
     if (rc == 0 && max_limit && p->limit > max_limit)
-        rc = err_set(err, ERR_INVALID, "limit %u exceeds max limit %u", p->limit, max_limit);
+        rc = err_set(err, ERR_INVALID, "%slimit %u exceeds max limit %u",
+                     query_streams(q) ? "adjust limit: " : "", p->limit, max_limit);
     if (rc == 0 && max_spss && p->spss > max_spss)
         rc = err_set(err, ERR_INVALID, "spans per span set exceeds %u. received %u", max_spss,
                      p->spss);
@@ -140,9 +142,11 @@ static int merge_result(struct search_query *s, const struct query_search_result
         uint32_t *slot = find_slot(s, r->traces[i].id);
         if (*slot != UINT32_MAX) {
             ok = search_merge(s->q->arena, &s->traces.at[*slot], &r->traces[i]);
+            s->unsent.at[*slot] = true;
         } else {
-            *slot = s->traces.count;
-            ok = vec_push(&s->traces, r->traces[i]);
+            ok = vec_push(&s->unsent, true) && vec_push(&s->traces, r->traces[i]);
+            if (ok)
+                *slot = s->traces.count - 1;
         }
     }
     return ok ? 0 : err_set(err, ERR_NOMEM, "no memory for a search's results");
@@ -154,6 +158,61 @@ static int newest_first(const void *a, const void *b)
     if (x->start_unix_ns != y->start_unix_ns)
         return x->start_unix_ns < y->start_unix_ns ? 1 : -1;
     return memcmp(x->id, y->id, 16);
+}
+
+/* ---- answers in protobuf ---- */
+
+/* The end of each message. */
+static int proto_metrics(const struct search_query *s, struct buf *out)
+{
+    struct proto_writer w = {.out = out};
+    const struct search_metrics m = {
+        .inspected_traces = s->by_tags ? s->inspected_traces : 0,
+        .total_blocks = s->total_blocks,
+        .completed_jobs = (uint32_t)s->completed_jobs,
+        .total_jobs = (uint32_t)s->job_count,
+        .inspected_bytes = s->inspected_bytes,
+        .total_block_bytes = s->total_bytes,
+    };
+    buf_init(out, 256);
+    search_metrics_proto(&w, 2, &m);
+    return w.rc;
+}
+
+static int put_traces(struct search_query *s, const struct query_trace *traces, uint32_t count,
+                      bool complete, struct buf *out, struct err *err)
+{
+    struct packets p;
+    struct buf tail;
+    int rc = proto_metrics(s, &tail);
+    packets_begin(&p, s->q, out, buf_view(&tail));
+    search_proto(&p, traces, count, s->by_tags);
+    if (rc == 0)
+        rc = complete ? packets_end(&p) : packets_send(&p);
+    buf_clear(&tail);
+    return packets_err(rc, err);
+}
+
+/* The traces that the client does not know as they are now, newest first. When the newest are asked
+ * for, which ones they are is known at the end: until then there is only the progress to tell. */
+static int send_difference(struct search_query *s, struct err *err)
+{
+    struct buf message;
+    VEC(struct query_trace) news = {0};
+    bool ok = true;
+    for (uint32_t i = 0; i < s->traces.count && ok && !s->search.most_recent; i++) {
+        if (s->unsent.at[i])
+            ok = vec_push(&news, s->traces.at[i]);
+        s->unsent.at[i] = false;
+    }
+    if (news.count)
+        qsort(news.at, news.count, sizeof news.at[0], newest_first);
+    buf_init(&message, LIMIT_ANSWER_BYTES);
+    int rc = ok ? put_traces(s, news.at, news.count, false, &message, err)
+                : err_set(err, ERR_NOMEM, "no memory for a search's results");
+    buf_clear(&message);
+    vec_free(&news);
+    return rc;
 }
 
 /* ---- jobs ---- */
@@ -200,11 +259,16 @@ static int plan(struct search_query *s, const struct search_params *p, const str
     return 0;
 }
 
+static bool wants_more(const struct search_query *s)
+{
+    return s->wave_first < s->job_count &&
+           (s->search.most_recent || s->traces.count < s->search.limit);
+}
+
 static int run(struct search_query *s, struct err *err)
 {
     int rc = 0;
-    while (rc == 0 && s->wave_first < s->job_count &&
-           (s->search.most_recent || s->traces.count < s->search.limit)) {
+    while (rc == 0 && wants_more(s)) {
         size_t n = s->job_count - s->wave_first;
         if (n > SEARCH_WAVE_JOBS)
             n = SEARCH_WAVE_JOBS;
@@ -219,6 +283,8 @@ static int run(struct search_query *s, struct err *err)
             }
         }
         s->wave_first += n;
+        if (rc == 0 && wants_more(s) && query_stream_due(s->q))
+            rc = send_difference(s, err);
     }
     return rc;
 }
@@ -258,6 +324,10 @@ static int answer_search(struct search_query *s, bool legacy, struct answer *out
     if (s->traces.count)
         qsort(s->traces.at, s->traces.count, sizeof s->traces.at[0], newest_first);
     uint32_t n = s->traces.count < s->search.limit ? s->traces.count : s->search.limit;
+    if (query_answers_proto(s->q)) {
+        out->content_type = "application/protobuf";
+        return put_traces(s, s->traces.at, n, true, &out->body, err);
+    }
     int rc = buf_str(&out->body, "{\"traces\":");
     if (rc == 0)
         rc = search_json(s->traces.at, n, legacy, &out->body);
@@ -333,6 +403,7 @@ int search_api(struct query *q, struct answer *out, struct err *err)
     for (size_t i = 0; i < s.job_count; i++)
         arena_free(s.jobs[i].arena);
     vec_free(&s.traces);
+    vec_free(&s.unsent);
     free(s.slots);
     query_data_release(&data);
     return rc;

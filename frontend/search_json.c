@@ -2,7 +2,30 @@
 #include <stdlib.h>
 
 #include "base/text.h"
-#include "frontend/frontend_priv.h"
+#include "frontend/search_priv.h"
+
+struct slice search_trace_id(const struct query_trace *t, char hex[32])
+{
+    hex_encode(slice_of(t->id, sizeof t->id), hex);
+    size_t zeros = 0;
+    while (zeros < 32 && hex[zeros] == '0')
+        zeros++;
+    return slice_of(hex + zeros, 32 - zeros);
+}
+
+void search_span_id(const struct query_span *s, char hex[16])
+{
+    uint8_t id[8] = {0};
+    size_t n = s->id.len < 8 ? s->id.len : 8;
+    if (n)
+        memcpy(id + 8 - n, s->id.ptr, n);
+    hex_encode(slice_of(id, 8), hex);
+}
+
+struct slice search_root_service(const struct query_trace *t)
+{
+    return t->root_service.len ? t->root_service : SLICE("<root span not yet received>");
+}
 
 static int value_text(const struct traceql_value *v, struct buf *out)
 {
@@ -68,12 +91,10 @@ static int attrs_json(const struct query_attr *attrs, uint32_t count, struct buf
 
 static int span_json(const struct query_span *s, struct buf *out)
 {
-    uint8_t id[8] = {0};
-    size_t n = s->id.len < 8 ? s->id.len : 8;
-    if (n)
-        memcpy(id + 8 - n, s->id.ptr, n);
+    char id[16];
+    search_span_id(s, id);
     int rc = buf_str(out, "{\"spanID\":\"");
-    rc = rc < 0 ? rc : buf_hex(out, slice_of(id, 8));
+    rc = rc < 0 ? rc : buf_append(out, id, sizeof id);
     rc = rc < 0 ? rc : buf_str(out, "\"");
     if (rc == 0 && s->name.len) {
         rc = buf_str(out, ",\"name\":");
@@ -106,11 +127,17 @@ static int by_name(const void *a, const void *b)
                      ((const struct query_service *)b)->name);
 }
 
+void search_sort_services(const struct query_trace *t)
+{
+    if (t->service_count)
+        qsort(t->services, t->service_count, sizeof *t->services, by_name);
+}
+
 static int services_json(const struct query_trace *t, struct buf *out)
 {
     if (t->service_count == 0)
         return 0;
-    qsort(t->services, t->service_count, sizeof *t->services, by_name);
+    search_sort_services(t);
     int rc = buf_str(out, ",\"serviceStats\":{");
     for (uint32_t i = 0; i < t->service_count && rc == 0; i++) {
         const struct query_service *s = &t->services[i];
@@ -127,17 +154,6 @@ static int services_json(const struct query_trace *t, struct buf *out)
         rc = rc < 0 ? rc : buf_str(out, "}");
     }
     return rc < 0 ? rc : buf_str(out, "}");
-}
-
-/* Hex without leading zeros. */
-static int trace_id_json(const uint8_t id[16], struct buf *out)
-{
-    char hex[32];
-    hex_encode(slice_of(id, 16), hex);
-    size_t zeros = 0;
-    while (zeros < sizeof hex && hex[zeros] == '0')
-        zeros++;
-    return buf_append(out, hex + zeros, sizeof hex - zeros);
 }
 
 static int sets_json(const struct query_trace *t, struct buf *out)
@@ -158,12 +174,11 @@ static int sets_json(const struct query_trace *t, struct buf *out)
 
 static int trace_json(const struct query_trace *t, bool legacy, struct buf *out)
 {
+    char id[32];
     int rc = buf_str(out, "{\"traceID\":\"");
-    rc = rc < 0 ? rc : trace_id_json(t->id, out);
+    rc = rc < 0 ? rc : buf_slice(out, search_trace_id(t, id));
     rc = rc < 0 ? rc : buf_str(out, "\",\"rootServiceName\":");
-    rc = rc < 0 ? rc
-                : buf_json_string(out, t->root_service.len ? t->root_service
-                                                           : SLICE("<root span not yet received>"));
+    rc = rc < 0 ? rc : buf_json_string(out, search_root_service(t));
     if (rc == 0 && t->root_name.len) {
         rc = buf_str(out, ",\"rootTraceName\":");
         rc = rc < 0 ? rc : buf_json_string(out, t->root_name);

@@ -24,6 +24,7 @@ struct tags_query {
     struct query_tags tags;
     struct tag_limits limits;
     struct tag_collector collector;
+    uint32_t sent; /* of its tags, in the order in which they came, to a stream */
     struct tags_job *jobs;
     size_t job_count;
     struct tags_metrics metrics;
@@ -312,6 +313,64 @@ static int merge(struct tags_query *t, struct tags_job *j, struct err *err)
     return rc;
 }
 
+/* ---- answers in protobuf ---- */
+
+/* The end of each message. */
+static int proto_metrics(const struct tags_metrics *m, struct buf *out)
+{
+    struct proto_writer w = {.out = out};
+    buf_init(out, 256);
+    size_t begun = proto_begin(&w, 2);
+    proto_put_u64(&w, 1, m->inspected_bytes);
+    proto_put_u64(&w, 2, m->total_jobs);
+    proto_put_u64(&w, 3, m->completed_jobs);
+    proto_put_u64(&w, 4, m->total_blocks);
+    proto_put_u64(&w, 5, m->total_block_bytes);
+    proto_end(&w, begun);
+    return w.rc;
+}
+
+static int put_tags(struct tags_query *t, const struct query_tag *tags, uint32_t count,
+                    bool complete, struct buf *out, struct err *err)
+{
+    struct packets p;
+    struct buf tail;
+    int rc = proto_metrics(&t->metrics, &tail);
+    packets_begin(&p, t->q, out, buf_view(&tail));
+    if (!t->tags.names)
+        tags_proto_values(&p, tags, count, t->v2);
+    else if (t->v2)
+        tags_proto_scopes(&p, tags, count, complete && t->intrinsics);
+    else
+        tags_proto_names(&p, tags, count);
+    if (rc == 0)
+        rc = complete ? packets_end(&p) : packets_send(&p);
+    buf_clear(&tail);
+    return packets_err(rc, err);
+}
+
+/* What has been found since the last message, in order. */
+static int send_new(struct tags_query *t, struct err *err)
+{
+    uint32_t count = t->collector.set.tags.count - t->sent;
+    struct query_tag *news = malloc((count + UINT64_C(1)) * sizeof *news);
+    struct buf message;
+    if (!news)
+        return err_set(err, ERR_NOMEM, "no memory for tags");
+    if (count) {
+        memcpy(news, t->collector.set.tags.at + t->sent, count * sizeof *news);
+        qsort(news, count, sizeof *news, cmp_tags);
+    }
+    t->sent += count;
+    buf_init(&message, LIMIT_ANSWER_BYTES);
+    int rc = put_tags(t, news, count, false, &message, err);
+    buf_clear(&message);
+    free(news);
+    return rc;
+}
+
+/* ---- waves ---- */
+
 /* In waves, newest data first; in their order, so that a limit always cuts at the same place. */
 static int run(struct tags_query *t, struct err *err)
 {
@@ -330,6 +389,8 @@ static int run(struct tags_query *t, struct err *err)
             j->arena = NULL;
         }
         first += n;
+        if (rc == 0 && first < t->job_count && !t->collector.full && query_stream_due(t->q))
+            rc = send_new(t, err);
     }
     return rc;
 }
@@ -344,6 +405,7 @@ static int run_filtered(struct tags_query *t, struct err *err)
     t->tags.filter = NULL;
     t->metrics.inspected_bytes = 0;
     t->metrics.completed_jobs = 0;
+    t->sent = 0;
     tag_collector_clear(&t->collector);
     tag_collector_init(&t->collector, &t->limits, t->v2 && !t->tags.names, t->q->arena);
     return run(t, err);
@@ -360,6 +422,10 @@ static int answer_tags(struct tags_query *t, struct answer *out, struct err *err
                                                     : NULL;
     tag_set_sort(set);
     int rc;
+    if (query_answers_proto(t->q)) {
+        out->content_type = "application/protobuf";
+        return put_tags(t, set->tags.at, set->tags.count, true, &out->body, err);
+    }
     if (t->tags.names)
         rc = t->v2 ? tags_json_scopes(set, t->intrinsics, &t->metrics, &out->body)
                    : tags_json_names(set, &t->metrics, &out->body);

@@ -29,6 +29,12 @@ const char *const tags_intrinsics[] = {
     "trace:rootService",
     "traceDuration",
 };
+const struct tags_scope tags_scopes[TAGS_SCOPES] = {
+    {"event", TRACEQL_LEVEL_EVENT},       {"instrumentation", TRACEQL_LEVEL_SCOPE},
+    {"intrinsic", TRACEQL_LEVELS},        {"link", TRACEQL_LEVEL_LINK},
+    {"resource", TRACEQL_LEVEL_RESOURCE}, {"span", TRACEQL_LEVEL_SPAN},
+};
+
 const size_t tags_intrinsic_count = sizeof tags_intrinsics / sizeof tags_intrinsics[0];
 
 /* The end of every answer; zeros are left out. */
@@ -119,17 +125,11 @@ static int scope_json(const struct tag_set *set, enum traceql_level level, const
 int tags_json_scopes(const struct tag_set *set, bool intrinsics, const struct tags_metrics *m,
                      struct buf *out)
 {
-    static const struct {
-        const char *name;
-        enum traceql_level level; /* TRACEQL_LEVELS: the intrinsics */
-    } scopes[] = {{"event", TRACEQL_LEVEL_EVENT},       {"instrumentation", TRACEQL_LEVEL_SCOPE},
-                  {"intrinsic", TRACEQL_LEVELS},        {"link", TRACEQL_LEVEL_LINK},
-                  {"resource", TRACEQL_LEVEL_RESOURCE}, {"span", TRACEQL_LEVEL_SPAN}};
     const char *sep = "";
     int rc = buf_str(out, "{\"scopes\":[");
-    for (size_t i = 0; i < sizeof scopes / sizeof scopes[0] && rc == 0; i++) {
-        if (scopes[i].level != TRACEQL_LEVELS) {
-            rc = scope_json(set, scopes[i].level, scopes[i].name, &sep, out);
+    for (size_t i = 0; i < TAGS_SCOPES && rc == 0; i++) {
+        if (tags_scopes[i].level != TRACEQL_LEVELS) {
+            rc = scope_json(set, tags_scopes[i].level, tags_scopes[i].name, &sep, out);
         } else if (intrinsics) {
             rc = buf_str(out, sep);
             rc = rc < 0 ? rc : intrinsics_json(out);

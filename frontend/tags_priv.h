@@ -3,7 +3,7 @@
 #ifndef FRONTEND_TAGS_PRIV_H
 #define FRONTEND_TAGS_PRIV_H
 
-#include "frontend/frontend_priv.h"
+#include "frontend/answer_proto.h"
 #include "frontend/tags_collect.h"
 #include "frontend/tags_query.h"
 
@@ -22,6 +22,20 @@ int tags_json_scopes(const struct tag_set *set, bool intrinsics, const struct ta
 /* As texts, or with types. */
 int tags_json_values(const struct tag_set *set, bool typed, const struct tags_metrics *m,
                      struct buf *out);
+
+/* The same in protobuf, all but the metrics, of `count` tags in that order. */
+void tags_proto_names(struct packets *p, const struct query_tag *tags, uint32_t count);
+void tags_proto_scopes(struct packets *p, const struct query_tag *tags, uint32_t count,
+                       bool intrinsics);
+void tags_proto_values(struct packets *p, const struct query_tag *tags, uint32_t count, bool typed);
+
+/* A level as the second version of the API calls it. */
+struct tags_scope {
+    const char *name;
+    enum traceql_level level; /* TRACEQL_LEVELS: the intrinsics */
+};
+#define TAGS_SCOPES 6
+extern const struct tags_scope tags_scopes[TAGS_SCOPES]; /* in the order of answers */
 
 /* The names of the intrinsics, in bytewise order. */
 extern const char *const tags_intrinsics[];

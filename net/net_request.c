@@ -58,6 +58,20 @@ bool net_percent_decode(struct slice in, bool plus_is_space, struct buf *out)
     return whole;
 }
 
+int net_percent_encode(struct slice in, struct buf *out)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    int rc = buf_reserve(out, in.len);
+    for (size_t i = 0; i < in.len && rc == 0; i++) {
+        uint8_t c = in.ptr[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '.' || c == '_' || c == '~';
+        const char escaped[] = {'%', hex[c >> 4], hex[c & 15]};
+        rc = plain ? buf_u8(out, c) : buf_append(out, escaped, sizeof escaped);
+    }
+    return rc;
+}
+
 /* The next "name=value" of a query, as sent. False at the end. */
 static bool query_next(struct slice *rest, struct slice *name, struct slice *value)
 {

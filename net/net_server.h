@@ -104,6 +104,8 @@ void net_request_params(const struct net_request *req, net_param_fn *fn, void *c
 /* Percent decoding of a path segment ('+' stays unless plus_is_space), appended to out. False: a
  * broken escape, whose bytes stay as sent, or no room. */
 bool net_percent_decode(struct slice in, bool plus_is_space, struct buf *out);
+/* All but letters, digits and -._~ becomes %XX: for a segment, a name or a value. */
+int net_percent_encode(struct slice in, struct buf *out);
 
 struct net_reply {
     int status;                       /* HTTP status */

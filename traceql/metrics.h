@@ -58,6 +58,10 @@ ERR_MUST_CHECK int traceql_metrics_encode(const struct traceql_metrics *m, struc
 ERR_MUST_CHECK int traceql_metrics_decode(struct traceql_metrics *fresh, struct slice bytes,
                                           struct err *err);
 
+/* Whether series of a part of the data stay, and only gain, when more is added. Not so for
+ * compare(), topk, bottomk and comparisons: what they show depends on all of it. */
+bool traceql_metrics_accumulate(const struct traceql_query *q);
+
 /* ---- compare() ----
  * It groups by every attribute there is, so its fields differ from batch to batch: the caller
  * names those it finds in the batch, and makes inputs for what traceql_compare_fields gives. */

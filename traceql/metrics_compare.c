@@ -24,6 +24,11 @@ bool traceql_metrics_compares(const struct traceql_query *q)
     return q->metrics && q->metrics->kind == METRICS_COMPARE;
 }
 
+bool traceql_metrics_accumulate(const struct traceql_query *q)
+{
+    return q->metrics && q->metrics->kind != METRICS_COMPARE && !q->metrics->stages;
+}
+
 int traceql_compare_filter(const struct traceql_query *q, struct arena *a,
                            const struct traceql_query **out, struct err *err)
 {
