@@ -5,6 +5,7 @@
  * vectors and a real server do that elsewhere. Rules decide which requests go wrong, and how. */
 import { createHash, randomBytes } from 'node:crypto';
 import http from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
 
 const xml = (s) => s.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]);
 
@@ -22,6 +23,8 @@ export const FAULTS = {
     error: (status, code) => ({ before: () => ({ status, code }) }),
     /* The connection is torn down before there is an effect. */
     reset: () => ({ before: (r) => { r.socket.resetAndDestroy(); return 'gone'; } }),
+    /* The answer takes its time. */
+    slow: (ms) => ({ before: async () => { await pause(ms); } }),
     /* Nothing, for ever. */
     hang: () => ({ before: () => 'gone' }),
     /* Nothing until the rule ends; then it is done, and nobody is told. */
@@ -130,7 +133,7 @@ export class FakeS3 {
         }
         r.body = Buffer.concat(parts);
         const fault = this.#rule(r);
-        let answer = fault.before?.(r) ?? this.do(r);
+        let answer = (await fault.before?.(r)) ?? this.do(r);
         if (answer !== 'gone' && fault.after) answer = fault.after(r, this.#whole(r, answer));
         if (answer === 'gone') return;
         entry.status = answer.status;

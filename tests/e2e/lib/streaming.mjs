@@ -63,12 +63,10 @@ export function check(client, tenant) {
 
 const count = (v) => (v === undefined ? undefined : Number(v));
 const nanos = (v) => (v === undefined ? undefined : `${v}000000000`);
-const unit = { ms: 1n, s: 1000n, m: 60000n };
-function millis(text) {
-    if (text === undefined) return undefined;
-    const [, n, u] = /^(\d+)(ms|s|m)$/.exec(text);
-    return Number(BigInt(n) * unit[u]);
-}
+/* A duration, "1m30s", or seconds. */
+const unit = { ms: 1, s: 1000, m: 60000, '': 1000 };
+const millis = (text) =>
+    text && [...text.matchAll(/(\d+)(ms|s|m|$)/g)].reduce((sum, [, n, u]) => sum + n * unit[u], 0);
 const logfmt = (text) =>
     text && Object.fromEntries([...text.matchAll(/([^ =]+)=(?:"([^"]*)"|(\S*))/g)].map((m) => [m[1], m[2] ?? m[3]]));
 
@@ -93,7 +91,7 @@ const questions = [
     [/^\/api\/v2\/search\/tag\/(.*)\/values$/, 'SearchTagValuesV2', values],
     [/^\/api\/metrics\/query_range$/, 'MetricsQueryRange', (p) => ({
         query: p.q, start: nanos(p.start), end: nanos(p.end), exemplars: count(p.exemplars),
-        step: p.step && `${millis(/^\d+$/.test(p.step) ? `${p.step}s` : p.step)}000000`,
+        step: p.step && `${millis(p.step)}000000`,
     })],
     [/^\/api\/metrics\/query$/, 'MetricsQueryInstant', (p) => ({
         query: p.q, start: nanos(p.start), end: nanos(p.end),
@@ -147,8 +145,8 @@ export function joined(messages) {
     return out;
 }
 
-/* The JSON of the HTTP API in the form in which messages come: without empty lists. How much was
- * read depends on what had been read before. */
+/* The JSON of the HTTP API in the form in which messages come: without empty lists, with NaN as a
+ * number. How much was read depends on what had been read before. */
 export function plain(answer) {
     const walk = (v) => {
         if (Array.isArray(v)) return v.map(walk);
@@ -156,7 +154,7 @@ export function plain(answer) {
         return Object.fromEntries(
             Object.entries(v)
                 .filter(([k, x]) => k !== 'inspectedBytes' && !(Array.isArray(x) && !x.length))
-                .map(([k, x]) => [k, walk(x)]),
+                .map(([k, x]) => [k, k === 'doubleValue' ? Number(x) : walk(x)]),
         );
     };
     return walk(answer);
