@@ -16,7 +16,7 @@ B := build/$(PROFILE)$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 
 # Rooms in order of dependency: a room may only use those before it (docs/architecture.md).
 FLOORS := base net objstore block otlp traceql catalog query app
-ROLES := ingest worker frontend
+ROLES := ingest worker frontend compact
 TOPS := handlers rubato
 ROOMS := $(FLOORS) $(ROLES) $(TOPS)
 

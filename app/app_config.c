@@ -180,6 +180,41 @@ static void check_ingest(struct config *c, const struct app_config *cfg)
                          (unsigned long long)cfg->ingest.max_buffered_bytes);
 }
 
+static void check_compaction(struct config *c, const struct app_config *cfg)
+{
+    enum { INPUTS_MOST = 32 };
+    int64_t poll = cfg->storage.trace.blocklist_poll_ns;
+    int64_t dead = cfg->compactor.compaction.compacted_block_retention_ns;
+    int64_t least = cfg->compactor.compaction.min_input_blocks;
+    int64_t most = cfg->compactor.compaction.max_input_blocks;
+    if (cfg->compactor.compaction.compaction_window_ns < 1000000000)
+        config_add_fault(c, "compactor.compaction.compaction_window",
+                         "expected a duration of at least 1s, found less");
+    if (cfg->block_builder.linger_ns < 1000000000)
+        config_add_fault(c, "block_builder.linger", "expected a duration of at least 1s, found less");
+    at_least_one(c, "compactor.compaction.compaction_cycle",
+                 (uint64_t)cfg->compactor.compaction.compaction_cycle_ns, "a duration");
+    at_least_one(c, "compactor.compaction.max_block_bytes",
+                 cfg->compactor.compaction.max_block_bytes, "a size");
+    if (cfg->compactor.compaction.max_compaction_objects < 1)
+        config_add_fault(c, "compactor.compaction.max_compaction_objects",
+                         "expected a number above 0, found %lld",
+                         (long long)cfg->compactor.compaction.max_compaction_objects);
+    if (least < 2 || least > most || most > INPUTS_MOST)
+        config_add_fault(c, "compactor.compaction.max_input_blocks",
+                         "expected 2 <= min_input_blocks <= max_input_blocks <= %d, found %lld and "
+                         "%lld",
+                         INPUTS_MOST, (long long)least, (long long)most);
+    if (cfg->compactor.compaction.block_retention_ns < poll)
+        config_add_note(c, false,
+                        "compactor.compaction.block_retention is shorter than "
+                        "storage.trace.blocklist_poll: blocks go before all have seen them");
+    if (dead < poll)
+        config_add_note(c, false,
+                        "compactor.compaction.compacted_block_retention is shorter than "
+                        "storage.trace.blocklist_poll: queries may miss blocks that they know");
+}
+
 static void check_query(struct config *c, const struct app_config *cfg)
 {
     fits_u32(c, "query_frontend.search.default_result_limit",
@@ -237,6 +272,7 @@ int app_config_load(int argc, char *const *argv, config_env_fn *env, void *env_c
     fold_target(c, cfg);
     check_storage(c, cfg);
     check_ingest(c, cfg);
+    check_compaction(c, cfg);
     check_query(c, cfg);
     if (has_fault(c))
         return err_set(err, ERR_CORRUPT, "the configuration has faults");

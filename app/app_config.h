@@ -95,7 +95,18 @@ struct app_config {
     struct {
         int64_t window_ns;
         uint64_t max_bytes;
+        int64_t linger_ns;
     } block_builder;
+    struct {
+        bool disabled;
+        struct {
+            int64_t block_retention_ns, compacted_block_retention_ns;
+            int64_t compaction_window_ns, compaction_cycle_ns;
+            int64_t max_compaction_objects;
+            uint64_t max_block_bytes;
+            int64_t min_input_blocks, max_input_blocks;
+        } compaction;
+    } compactor;
     struct {
         struct overrides_limits defaults;
         struct slice per_tenant_override_config; /* "": none */
@@ -120,6 +131,7 @@ struct app_config {
                 struct config_items parquet_dedicated_columns; /* struct app_dedicated_column */
             } block;
             int64_t blocklist_poll_ns;
+            int64_t blocklist_poll_tenant_index_builders;
         } trace;
     } storage;
     struct {

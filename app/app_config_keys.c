@@ -5,16 +5,6 @@
  * default. What would be dangerous to ignore (encryption, access) is refused. */
 #include "app/app_config_keys_priv.h"
 
-static const struct config_key compaction_keys[] = {
-    IGNORED("block_retention", "336h"),          IGNORED("compacted_block_retention", "1h"),
-    IGNORED("compaction_window", "1h"),          IGNORED("max_compaction_objects", "6000000"),
-    IGNORED("max_block_bytes", "107374182400"),  IGNORED("retention_concurrency", "10"),
-    IGNORED("max_time_per_tenant", "5m"),        IGNORED("compaction_cycle", "30s"),
-    IGNORED("v2_in_buffer_bytes", "5242880"),    IGNORED("v2_out_buffer_bytes", "20971520"),
-    IGNORED("v2_prefetch_traces_count", "1000"),
-};
-static TABLE(compaction_table, compaction_keys);
-
 /* ---- the table ---- */
 
 static const struct config_key keys[] = {
@@ -42,8 +32,6 @@ static const struct config_key keys[] = {
     IGNORED_FLAG("storage.trace.wal.path", NULL),
     IGNORED_FLAG("storage.trace.pool.*", NULL),
     IGNORED_FLAG("querier.*", NULL),
-    {.flag = "compactor.disabled", .type = CONFIG_BOOL, .mark = CONFIG_IGNORE},
-    IGNORED_FLAG("compactor.*", NULL),
     IGNORED_FLAG("distributor.rate-limit-strategy", "local"),
     {.flag = "distributor.log-received-spans.*", .type = CONFIG_BOOL, .mark = CONFIG_IGNORE},
     {.flag = "distributor.log-discarded-spans.*", .type = CONFIG_BOOL, .mark = CONFIG_IGNORE},
@@ -299,7 +287,11 @@ static const struct config_key keys[] = {
     IGNORED("storage.trace.blocklist_poll_concurrency", "50"),
     IGNORED("storage.trace.blocklist_poll_tenant_concurrency", NULL),
     IGNORED("storage.trace.blocklist_poll_fallback", "true"),
-    IGNORED("storage.trace.blocklist_poll_tenant_index_builders", "2"),
+    {.path = "storage.trace.blocklist_poll_tenant_index_builders",
+     .type = CONFIG_INT,
+     FIELD(storage.trace.blocklist_poll_tenant_index_builders),
+     .preset = "2",
+     .help = "0: compactors do not write the tenant index."},
     IGNORED("storage.trace.blocklist_poll_stale_tenant_index", NULL),
     IGNORED("storage.trace.blocklist_poll_jitter_ms", NULL),
     IGNORED("storage.trace.blocklist_poll_tolerate_consecutive_errors", "1"),
@@ -317,18 +309,6 @@ static const struct config_key keys[] = {
     IGNORED("storage.trace.redis", NULL),
     IGNORED("storage.trace.cache_min_compaction_level", NULL),
     IGNORED("storage.trace.cache_max_block_age", NULL),
-
-    IGNORED("compactor.disabled", NULL),
-    IGNORED_MAP("compactor.compaction", compaction_table),
-    IGNORED_MAP("compactor.ring", ring_table),
-    IGNORED("compactor.override_ring_key", "compactor"),
-    IGNORED("backend_scheduler", NULL),
-    IGNORED("backend_worker.backend_scheduler_addr", NULL),
-    IGNORED("backend_worker.backoff", NULL),
-    IGNORED_MAP("backend_worker.compaction", compaction_table),
-    IGNORED("backend_worker.override_ring_key", NULL),
-    IGNORED_MAP("backend_worker.ring", ring_table),
-    IGNORED("backend_worker.finish_on_shutdown_timeout", "30s"),
 
     IGNORED("querier.max_concurrent_queries", "20"),
     IGNORED("querier.search", NULL),

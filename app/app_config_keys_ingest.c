@@ -142,6 +142,12 @@ static const struct config_key keys[] = {
      FIELD(block_builder.max_bytes),
      .preset = "24MiB",
      .help = "Bytes of segments that end the window early."},
+    {.path = "block_builder.linger",
+     .type = CONFIG_DURATION,
+     FIELD(block_builder.linger_ns),
+     .preset = "3m",
+     .help = "How long a finished build or compaction plan stays in the store, for processes that "
+             "have begun to list it before. The same for all that share a bucket."},
     IGNORED("block_builder.consume_cycle_duration", "5m"),
     IGNORED("block_builder.max_consuming_bytes", "5000000000"),
     IGNORED("block_builder.block", NULL),

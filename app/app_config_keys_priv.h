@@ -44,6 +44,8 @@ extern const struct config_table ring_table, lifecycler_table, grpc_client_table
 
 /* app_config_keys_ingest.c: the write path. */
 extern const struct config_table app_ingest_table;
+/* app_config_keys_compact.c: compaction and retention. */
+extern const struct config_table app_compact_table;
 
 /* overrides_keys.c: struct overrides_limits, as it stands in overrides.defaults and in an entry of
  * the file of tenants, and the names that it had before there were scopes. */

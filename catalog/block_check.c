@@ -150,7 +150,7 @@ int block_check_many(struct objstore *store, struct block_check *checks, size_t 
             continue;
         }
         rc = probe_add(w, c, NO_SHARD, err);
-        for (uint32_t k = 0; k < shards && rc == 0; k++)
+        for (uint32_t k = 0; k < shards && rc == 0 && !c->blooms_seen; k++)
             rc = probe_add(w, c, k, err);
     }
     if (rc == 0)

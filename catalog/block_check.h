@@ -19,6 +19,7 @@
 
 struct block_check {
     const struct block_meta *meta; /* in */
+    bool blooms_seen;              /* in: a listing has shown all shards, none empty */
     int rc;                        /* out: 0 whole, ERR_CORRUPT damaged; else not known */
     struct err err;                /* out: what is wrong, with the object's name */
 };

@@ -122,6 +122,8 @@ static int writer_begin(struct merge *m, struct arena *a, uint64_t objects_max)
         .start_unix_ns = first->start_unix_ns,
         .end_unix_ns = first->end_unix_ns,
         .deadline_mono_ns = o->deadline_mono_ns,
+        .commit = o->commit,
+        .commit_ctx = o->commit_ctx,
     };
     memcpy(w.id, o->id, sizeof w.id);
     for (size_t i = 0; i < o->input_count; i++) {

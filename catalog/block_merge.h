@@ -44,6 +44,8 @@ struct block_merge_opts {
     uint64_t deadline_mono_ns;
     block_merge_progress_fn *progress; /* may be NULL */
     void *progress_ctx;
+    block_commit_fn *commit; /* of the new block; may be NULL */
+    void *commit_ctx;
 };
 
 /* The new block has the first input's replication factor, one compaction level more than the

@@ -15,6 +15,10 @@ int block_key(struct buf *out, struct slice tenant, const uint8_t id[16], const 
 
 struct block_writer; /* reused from block to block, so that it stops allocating */
 
+/* Asked when all but meta.json is written: anything but 0 ends the block unfinished, and is the
+ * result. */
+typedef int(block_commit_fn)(void *ctx, struct err *err);
+
 struct block_writer_opts {
     struct slice tenant;
     uint8_t id[16];
@@ -29,6 +33,8 @@ struct block_writer_opts {
                                     made for so many; 0: not known, ids are kept to the end */
     uint64_t start_unix_ns, end_unix_ns; /* of meta.json; 0 and 0: of the spans */
     uint64_t deadline_mono_ns;           /* for the whole block */
+    block_commit_fn *commit;             /* may be NULL */
+    void *commit_ctx;
 };
 
 int block_writer_new(struct objstore *store, struct block_writer **out, struct err *err);

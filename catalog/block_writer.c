@@ -307,6 +307,8 @@ int block_writer_finish(struct block_writer *w, struct block_meta *meta, struct 
     buf_reset(&w->encoded);
     if (rc == 0)
         rc = block_meta_write(meta, &w->encoded, err);
+    if (rc == 0 && w->opts.commit)
+        rc = w->opts.commit(w->opts.commit_ctx, err);
     if (rc == 0)
         rc = put(w, "meta.json", buf_view(&w->encoded), err);
     end_block(w);

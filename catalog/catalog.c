@@ -91,10 +91,9 @@ uint32_t catalog_block_find(const struct catalog_tenant *t, const uint8_t id[16]
 bool catalog_insert_block_locked(struct catalog *c, struct catalog_tenant *t,
                                  struct catalog_block *b)
 {
-    (void)c;
     bool found;
     uint32_t at = catalog_block_find(t, b->meta.id, &found);
-    if (found) {
+    if (found || catalog_is_superseded_locked(c, slice_cstr(t->name), b->meta.id)) {
         catalog_block_release(b);
         return true;
     }
@@ -179,11 +178,28 @@ void catalog_gauges_locked(struct catalog *c)
 {
     gauge_set(c->m.live_segments, c->shared.segments.count);
     gauge_set(c->m.live_bytes, (int64_t)c->shared.raw_bytes);
-    for (uint32_t i = 0; i < c->shared.tenants.count; i++) {
-        struct catalog_tenant *t = c->shared.tenants.at[i];
-        struct slice label = slice_cstr(t->name);
-        gauge_set(metrics_gauge_with(c->m.blocklist_length, &label), t->blocks.count);
+}
+
+void catalog_tenant_gauges_locked(struct catalog *c, const struct catalog_tenant *t)
+{
+    int64_t objects[2] = {0}, bytes[2] = {0};
+    for (uint32_t i = 0; i < t->blocks.count; i++) {
+        objects[0] += t->blocks.at[i]->meta.total_objects;
+        bytes[0] += (int64_t)t->blocks.at[i]->meta.size;
     }
+    for (uint32_t i = 0; i < t->dead.count; i++) {
+        const struct catalog_block *b = t->dead.at[i].dead.block;
+        objects[1] += b ? b->meta.total_objects : 0;
+        bytes[1] += b ? (int64_t)b->meta.size : 0;
+    }
+    const struct slice status[] = {SLICE("live"), SLICE("compacted")};
+    for (int i = 0; i < 2; i++) {
+        const struct slice labels[] = {slice_cstr(t->name), status[i]};
+        gauge_set(metrics_gauge_with(c->m.backend_objects, labels), objects[i]);
+        gauge_set(metrics_gauge_with(c->m.backend_bytes, labels), bytes[i]);
+    }
+    struct slice label = slice_cstr(t->name);
+    gauge_set(metrics_gauge_with(c->m.blocklist_length, &label), t->blocks.count);
 }
 
 bool catalog_tombstone_locked(struct catalog *c, struct slice name)
@@ -226,11 +242,22 @@ void catalog_build_state_free(struct catalog_build_state *b)
     free(b);
 }
 
+uint64_t catalog_linger_ns(const struct catalog *c)
+{
+    return c->opts.linger_ns ? c->opts.linger_ns : CATALOG_LINGER_NS;
+}
+
+uint64_t catalog_listing_deadline(const struct catalog *c)
+{
+    return clock_mono_ns(c->opts.clock) + catalog_linger_ns(c) / 3 * 2;
+}
+
 /* ---- life ---- */
 
 int catalog_new(const struct catalog_opts *opts, struct catalog **out, struct err *err)
 {
     static const char *const tenant_label[] = {"tenant"};
+    static const char *const status_labels[] = {"tenant", "status"};
     static const double poll_bounds[] = {.005, .025, .1, .5, 2.5, 10, 60};
     struct catalog *c = calloc(1, sizeof *c);
     if (!c)
@@ -258,9 +285,17 @@ int catalog_new(const struct catalog_opts *opts, struct catalog **out, struct er
                                     "Raw bytes of live segments kept in memory.");
     c->m.blocklist_length = metrics_gauge_family(m, "tempodb_blocklist_length",
                                                  "Live blocks of a tenant.", tenant_label, 1);
+    c->m.index_errors = metrics_counter_family(m, "tempodb_blocklist_tenant_index_errors_total",
+                                               "Tenant indexes that could not be read.",
+                                               tenant_label, 1);
+    c->m.backend_objects = metrics_gauge_family(m, "tempodb_backend_objects_total",
+                                                "Traces in the store.", status_labels, 2);
+    c->m.backend_bytes = metrics_gauge_family(m, "tempodb_backend_bytes_total",
+                                              "Bytes of blocks in the store.", status_labels, 2);
     c->m.poll_seconds = metrics_histogram(m, "tempodb_blocklist_poll_duration_seconds",
                                           "Time to list the store.", poll_bounds,
                                           sizeof poll_bounds / sizeof poll_bounds[0]);
+    pthread_mutex_init(&c->plan_io, NULL);
     pthread_mutex_init(&c->shared.mu, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -349,7 +384,11 @@ void catalog_free(struct catalog *c)
         struct catalog_tenant *t = c->shared.tenants.at[i];
         for (uint32_t k = 0; k < t->blocks.count; k++)
             catalog_block_release(t->blocks.at[k]);
+        for (uint32_t k = 0; k < t->dead.count; k++)
+            catalog_block_release(t->dead.at[k].dead.block);
         vec_free(&t->blocks);
+        vec_free(&t->dead);
+        vec_free(&t->flagged);
         free(t->name);
         free(t);
     }
@@ -358,8 +397,14 @@ void catalog_free(struct catalog *c)
     catalog_forget_lent_locked(c);
     for (uint32_t i = 0; i < c->shared.builds.count; i++)
         catalog_build_state_free(c->shared.builds.at[i]);
+    for (uint32_t i = 0; i < c->shared.plans.count; i++)
+        catalog_plan_state_free(c->shared.plans.at[i]);
+    for (uint32_t i = 0; i < c->shared.build_names.count; i++)
+        free(c->shared.build_names.at[i]);
     for (uint32_t i = 0; i < c->shared.tombstones.count; i++)
         free(c->shared.tombstones.at[i].name);
+    vec_free(&c->shared.plans);
+    vec_free(&c->shared.build_names);
     vec_free(&c->shared.tenants);
     vec_free(&c->shared.segments);
     vec_free(&c->shared.builds);
@@ -367,6 +412,7 @@ void catalog_free(struct catalog *c)
     block_quarantine_free(c->quarantine);
     pthread_cond_destroy(&c->shared.changed);
     pthread_mutex_destroy(&c->shared.mu);
+    pthread_mutex_destroy(&c->plan_io);
     free(c);
 }
 
@@ -494,7 +540,7 @@ static bool section_is_visible_locked(struct catalog *c, const struct catalog_se
     bool found;
     catalog_build_block_id(s->build, tenant, id);
     catalog_block_find(t, id, &found);
-    return !found;
+    return !found && !catalog_is_superseded_locked(c, tenant, id);
 }
 
 static int view_locked(struct catalog *c, struct slice tenant, struct arena *a,

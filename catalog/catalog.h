@@ -8,6 +8,7 @@
  * bucket, which takes every common prefix for a tenant, never sees them:
  *   _rubato.wal.<unix ms>-<writer>-<seq>   a segment
  *   _rubato.build.<unix ms>-<writer>-<seq> a build: the segments that become blocks together
+ *   _rubato.compact.<unix ms>-<writer>-<seq> a plan: the blocks that become one (catalog_plan.h)
  *
  * A build object is written before the blocks of its segments, whose ids follow from its name and
  * the tenant. So a build that is done twice writes the same blocks, and a reader that sees a
@@ -24,6 +25,11 @@
 
 #define CATALOG_WAL_PREFIX "_rubato.wal."
 #define CATALOG_BUILD_PREFIX "_rubato.build."
+#define CATALOG_PLAN_PREFIX "_rubato.compact."
+
+/* How long a finished build or plan object stays for readers in other processes, whose listing may
+ * have begun before. A listing that takes two thirds of it is given up, so none can miss it. */
+#define CATALOG_LINGER_NS (180 * NS_PER_S)
 
 struct catalog;
 
@@ -34,14 +40,18 @@ struct catalog_opts {
     const struct clock *clock;
     uint64_t block_poll_ns;   /* how often all blocks are listed */
     uint64_t segment_poll_ns; /* how often segments of other processes are looked for */
+    uint64_t linger_ns;       /* 0: CATALOG_LINGER_NS */
     size_t live_bytes_max;    /* raw bytes of segments kept in memory; the rest is read again */
+    bool blocks_only;         /* neither segments nor builds are looked at: for a compactor */
 };
 
-/* A live block. Immutable, counted. */
+/* A live block. Counted; immutable but for unchecked, under the catalogue's lock. */
 struct catalog_block {
     atomic_uint refs;
     struct arena *arena;
     struct block_meta meta;
+    uint64_t created_unix_ns; /* of its meta.json, by the store's clock */
+    bool unchecked;           /* its data has not been looked at yet */
 };
 
 /* A segment. Counted; only raw changes, under the catalogue's lock. */

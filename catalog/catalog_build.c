@@ -154,6 +154,22 @@ static void forget_build(struct catalog *c, struct slice name)
     pthread_mutex_unlock(&c->shared.mu);
 }
 
+/* A name can be created again once it has been deleted. So, when another process has taken our
+ * segments over meanwhile, built them, and has removed its build object too, writing ours succeeds:
+ * but the oldest segment, which went before, tells. */
+static int check_not_retired(struct catalog *c, const struct catalog_build *b,
+                             uint64_t deadline_mono_ns, struct err *err)
+{
+    struct objstore_info info;
+    int rc =
+        objstore_head(c->opts.store, b->segments[0]->name, deadline_mono_ns, &info, err);
+    if (rc != ERR_NOTFOUND)
+        return rc;
+    objstore_delete(c->opts.store, b->name, deadline_mono_ns, NULL);
+    return err_set(err, ERR_EXISTS, "another process has built segment %.*s",
+                   SLICE_ARGS(b->segments[0]->name));
+}
+
 int catalog_build_begin(struct catalog *c, uint64_t raw_bytes_max, uint64_t deadline_mono_ns,
                         struct catalog_build **out, struct err *err)
 {
@@ -170,6 +186,8 @@ int catalog_build_begin(struct catalog *c, uint64_t raw_bytes_max, uint64_t dead
     }
     if (rc == 0) {
         rc = build_put(c, b, deadline_mono_ns, err);
+        if (rc == 0)
+            rc = check_not_retired(c, b, deadline_mono_ns, err);
         /* After a failure the object may be there all the same: a later poll finds it then, and
          * catalog_build_resume takes it up. */
         if (rc < 0)
@@ -275,36 +293,13 @@ int catalog_build_commit(struct catalog *c, const struct catalog_build *b,
                          const struct block_meta *meta, struct err *err)
 {
     (void)b; /* its sections are left out because the block's id follows from its name */
-    struct arena *a = arena_new((size_t)1 << 20);
-    struct catalog_block *block = a ? arena_zalloc(a, sizeof *block) : NULL;
-    struct block_dedicated *dedicated =
-        block ? arena_array(a, struct block_dedicated, meta->dedicated_count) : NULL;
-    if (!dedicated) {
-        arena_free(a);
+    struct catalog_block *block = catalog_block_new(meta, clock_unix_ns(c->opts.clock));
+    if (!block)
         return err_set(err, ERR_NOMEM, "no memory for a block");
-    }
-    atomic_init(&block->refs, 1);
-    block->arena = a;
-    block->meta = *meta;
-    bool ok = arena_slice(a, meta->tenant, &block->meta.tenant);
-    for (size_t i = 0; i < meta->dedicated_count && ok; i++) {
-        dedicated[i] = meta->dedicated[i];
-        ok = arena_slice(a, meta->dedicated[i].name, &dedicated[i].name);
-    }
-    block->meta.dedicated = dedicated;
-    if (ok) {
-        pthread_mutex_lock(&c->shared.mu);
-        struct catalog_tenant *t = catalog_tenant_locked(c, block->meta.tenant, true);
-        ok = t && catalog_insert_block_locked(c, t, block);
-        if (ok)
-            catalog_gauges_locked(c);
-        pthread_mutex_unlock(&c->shared.mu);
-    }
-    if (!ok) {
-        catalog_block_release(block);
-        return err_set(err, ERR_NOMEM, "no memory for a block");
-    }
-    return 0;
+    pthread_mutex_lock(&c->shared.mu);
+    bool ok = catalog_add_block_locked(c, block);
+    pthread_mutex_unlock(&c->shared.mu);
+    return ok ? 0 : err_set(err, ERR_NOMEM, "no memory for a block");
 }
 
 int catalog_build_finish(struct catalog *c, struct catalog_build *b, uint64_t deadline_mono_ns,

@@ -1,30 +1,19 @@
 /* One round of looking at the store. The order matters: segments first, then builds, then blocks,
  * so that a segment that was retired meanwhile is still named by its build, and the build's block is
- * found (docs/architecture.md). */
+ * found; then plans, so that a block that is a plan's output has its plan (docs/architecture.md). */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/text.h"
-#include "catalog/block_check.h"
-#include "catalog/block_store.h"
 #include "catalog/catalog_priv.h"
 
-#define POLL_TIMEOUT_NS (120 * NS_PER_S)
-#define META_BATCH 64
-#define LIMIT_META_BYTES ((size_t)1 << 20)
 #define SEGMENT_TAIL_GUESS ((uint64_t)64 << 10)
-
-struct name_list {
-    VEC(struct listed { char *name; uint64_t bytes; }) at;
-    bool out_of_memory;
-};
 
 static int collect_name(void *ctx, const struct objstore_list_item *item)
 {
-    struct name_list *l = ctx;
+    struct catalog_names *l = ctx;
     char *name = strndup((const char *)item->key.ptr, item->key.len);
-    if (!name || !vec_push(&l->at, (struct listed){name, item->bytes})) {
+    if (!name || !vec_push(&l->at, (struct catalog_name){name, item->modified_unix_ns})) {
         free(name);
         l->out_of_memory = true;
         return 1;
@@ -32,15 +21,15 @@ static int collect_name(void *ctx, const struct objstore_list_item *item)
     return 0;
 }
 
-static void name_list_clear(struct name_list *l)
+void catalog_names_clear(struct catalog_names *l)
 {
     for (uint32_t i = 0; i < l->at.count; i++)
         free(l->at.at[i].name);
     vec_free(&l->at);
 }
 
-static int list_names(struct catalog *c, const char *prefix, bool delimiter, uint64_t deadline,
-                      struct name_list *out, struct err *err)
+int catalog_list_names(struct catalog *c, const char *prefix, bool delimiter, uint64_t deadline,
+                       struct catalog_names *out, struct err *err)
 {
     int rc = objstore_list(c->opts.store, slice_cstr(prefix), slice_of(NULL, 0), delimiter,
                            collect_name, out, deadline, err);
@@ -49,7 +38,7 @@ static int list_names(struct catalog *c, const char *prefix, bool delimiter, uin
     return rc;
 }
 
-static bool list_has(const struct name_list *l, struct slice name)
+bool catalog_names_have(const struct catalog_names *l, struct slice name)
 {
     uint32_t lo = 0, hi = l->at.count;
     while (lo < hi) {
@@ -67,7 +56,7 @@ static bool list_has(const struct name_list *l, struct slice name)
 
 /* ---- segments ---- */
 
-static int segment_load(struct catalog *c, const struct listed *name, uint64_t deadline,
+static int segment_load(struct catalog *c, const struct catalog_name *name, uint64_t deadline,
                         struct catalog_segment **out, struct err *err)
 {
     struct objstore_get get = {.key = slice_cstr(name->name),
@@ -112,7 +101,7 @@ static int segment_load(struct catalog *c, const struct listed *name, uint64_t d
     return 0;
 }
 
-static int segments_add(struct catalog *c, const struct name_list *listed, uint64_t deadline,
+static int segments_add(struct catalog *c, const struct catalog_names *listed, uint64_t deadline,
                         struct err *err)
 {
     for (uint32_t i = 0; i < listed->at.count; i++) {
@@ -146,18 +135,18 @@ static int segments_add(struct catalog *c, const struct name_list *listed, uint6
 }
 
 /* Drops segments that the listing, begun at started, no longer has. */
-static void segments_drop_locked(struct catalog *c, const struct name_list *listed,
+static void segments_drop_locked(struct catalog *c, const struct catalog_names *listed,
                                  uint64_t started_mono_ns)
 {
     for (uint32_t i = c->shared.segments.count; i-- > 0;) {
         struct catalog_segment *s = c->shared.segments.at[i];
-        if (s->added_mono_ns < started_mono_ns && !list_has(listed, s->name))
+        if (s->added_mono_ns < started_mono_ns && !catalog_names_have(listed, s->name))
             catalog_remove_segment_locked(c, i);
     }
 }
 
 /* Whether a segment went that was not retired by a build whose blocks we have. */
-static bool any_segment_gone(struct catalog *c, const struct name_list *listed,
+static bool any_segment_gone(struct catalog *c, const struct catalog_names *listed,
                              uint64_t started_mono_ns)
 {
     bool gone = false;
@@ -167,7 +156,7 @@ static bool any_segment_gone(struct catalog *c, const struct name_list *listed,
         const struct catalog_build_state *b =
             s->build.len ? catalog_build_of_locked(c, s->build) : NULL;
         bool built = b && (b->blocks_seen || b->ours || b->finished_mono_ns);
-        gone = s->added_mono_ns < started_mono_ns && !list_has(listed, s->name) && !built;
+        gone = s->added_mono_ns < started_mono_ns && !catalog_names_have(listed, s->name) && !built;
     }
     pthread_mutex_unlock(&c->shared.mu);
     return gone;
@@ -227,7 +216,7 @@ static int build_load(struct catalog *c, const char *name, uint64_t deadline, st
 }
 
 /* Loads builds that are new. *open: whether there is one whose blocks may still be appearing. */
-static int builds_add(struct catalog *c, const struct name_list *listed, uint64_t deadline,
+static int builds_add(struct catalog *c, const struct catalog_names *listed, uint64_t deadline,
                       bool *open, struct err *err)
 {
     int rc = 0;
@@ -256,13 +245,13 @@ static int builds_add(struct catalog *c, const struct name_list *listed, uint64_
     return rc;
 }
 
-static void builds_drop_locked(struct catalog *c, const struct name_list *listed,
+static void builds_drop_locked(struct catalog *c, const struct catalog_names *listed,
                                uint64_t started_mono_ns)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->shared.builds.count; i++) {
         struct catalog_build_state *b = c->shared.builds.at[i];
-        if (b->ours || b->seen_mono_ns >= started_mono_ns || list_has(listed, slice_cstr(b->name)))
+        if (b->ours || b->seen_mono_ns >= started_mono_ns || catalog_names_have(listed, slice_cstr(b->name)))
             c->shared.builds.at[kept++] = b;
         else
             catalog_build_state_free(b);
@@ -279,7 +268,7 @@ static void builds_sweep(struct catalog *c, uint64_t deadline)
         pthread_mutex_lock(&c->shared.mu);
         for (uint32_t i = 0; i < c->shared.builds.count; i++) {
             struct catalog_build_state *b = c->shared.builds.at[i];
-            if (b->finished_mono_ns && now - b->finished_mono_ns >= CATALOG_BUILD_LINGER_NS) {
+            if (b->finished_mono_ns && now - b->finished_mono_ns >= catalog_linger_ns(c)) {
                 due = b;
                 c->shared.builds.at[i] = c->shared.builds.at[--c->shared.builds.count];
                 catalog_tombstone_locked(c, slice_cstr(b->name));
@@ -295,219 +284,6 @@ static void builds_sweep(struct catalog *c, uint64_t deadline)
             LOG_WARN(&c->log, "finished build object cannot be deleted", KV_ERR(&err));
         catalog_build_state_free(due);
     }
-}
-
-/* ---- blocks ---- */
-
-struct listed_block {
-    uint8_t id[16];
-    bool live, compacted;
-};
-
-struct block_listing {
-    struct slice tenant;
-    VEC(struct listed_block) at;
-    bool out_of_memory;
-};
-
-static int collect_block(void *ctx, const struct objstore_list_item *item)
-{
-    struct block_listing *l = ctx;
-    struct slice rest = slice_from(item->key, l->tenant.len + 1);
-    struct slice name = slice_from(rest, 37);
-    struct listed_block b = {0};
-    bool live = slice_eq(name, SLICE("meta.json"));
-    bool compacted = slice_eq(name, SLICE("meta.compacted.json"));
-    if ((!live && !compacted) || rest.ptr[36] != '/' || !uuid_parse(slice_of(rest.ptr, 36), b.id))
-        return 0;
-    b.live = live;
-    b.compacted = compacted;
-    struct listed_block *last = l->at.count ? &l->at.at[l->at.count - 1] : NULL;
-    if (last && memcmp(last->id, b.id, 16) == 0) {
-        last->live |= live;
-        last->compacted |= compacted;
-    } else if (!vec_push(&l->at, b)) {
-        l->out_of_memory = true;
-        return 1;
-    }
-    return 0;
-}
-
-static struct catalog_block *block_parse(struct catalog *c, struct slice tenant,
-                                         const uint8_t id[16], struct slice json)
-{
-    struct arena *a = arena_new(LIMIT_META_BYTES * 4);
-    struct catalog_block *b = a ? arena_zalloc(a, sizeof *b) : NULL;
-    struct err err = {0};
-    int rc = b ? block_meta_parse(json, a, &b->meta, &err) : err_set(&err, ERR_NOMEM, "no memory");
-    if (rc == 0 && (memcmp(b->meta.id, id, 16) != 0 || !slice_eq(b->meta.tenant, tenant)))
-        rc = err_set(&err, ERR_CORRUPT, "meta.json names another block or tenant");
-    if (rc < 0) {
-        char uuid[37];
-        uuid_format(id, uuid);
-        counter_add(c->m.bad_blocks, 1);
-        LOG_ERROR(&c->log, "block cannot be read and is left out", KV_SLICE("tenant", tenant),
-                  KV_STR("block", uuid), KV_ERR(&err));
-        arena_free(a);
-        return NULL;
-    }
-    atomic_init(&b->refs, 1);
-    b->arena = a;
-    return b;
-}
-
-/* Inserts those of blocks[0..count) that are whole at first sight; takes all of them over. */
-static int blocks_admit(struct catalog *c, struct slice tenant, struct catalog_block **blocks,
-                        size_t count, uint64_t deadline, struct err *err)
-{
-    struct block_check checks[META_BATCH];
-    for (size_t i = 0; i < count; i++)
-        checks[i] = (struct block_check){.meta = &blocks[i]->meta};
-    int rc = block_check_many(c->opts.store, checks, count, deadline, err);
-    for (size_t i = 0; i < count; i++) {
-        bool ok = rc == 0 && block_quarantine_tell(c->quarantine, &checks[i]);
-        if (!ok) {
-            catalog_block_release(blocks[i]);
-            continue;
-        }
-        pthread_mutex_lock(&c->shared.mu);
-        struct catalog_tenant *t = catalog_tenant_locked(c, tenant, true);
-        ok = t && catalog_insert_block_locked(c, t, blocks[i]);
-        pthread_mutex_unlock(&c->shared.mu);
-        if (!ok) {
-            catalog_block_release(blocks[i]);
-            rc = err_set(err, ERR_NOMEM, "no memory for the list of blocks");
-        }
-    }
-    return rc;
-}
-
-/* Loads the metas of ids[0..count), count <= META_BATCH. */
-static int metas_load(struct catalog *c, struct slice tenant, const uint8_t (*ids)[16],
-                      size_t count, uint64_t deadline, struct err *err)
-{
-    struct objstore_get gets[META_BATCH];
-    struct buf keys[META_BATCH];
-    struct catalog_block *blocks[META_BATCH];
-    size_t parsed = 0;
-    int rc = 0;
-    for (size_t i = 0; i < count; i++) {
-        buf_init(&keys[i], 4096);
-        gets[i] = (struct objstore_get){.range = OBJSTORE_WHOLE};
-        buf_init(&gets[i].out, LIMIT_META_BYTES);
-        if (rc == 0 && block_key(&keys[i], tenant, ids[i], "meta.json") < 0)
-            rc = err_set(err, ERR_NOMEM, "no memory for a key");
-        gets[i].key = buf_view(&keys[i]);
-    }
-    if (rc == 0)
-        objstore_get_many(c->opts.store, gets, count, deadline, NULL);
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        if (gets[i].rc == ERR_NOTFOUND)
-            continue; /* compacted or deleted since the listing */
-        if (gets[i].rc < 0) {
-            rc = gets[i].rc;
-            if (err)
-                *err = gets[i].err;
-            break;
-        }
-        blocks[parsed] = block_parse(c, tenant, ids[i], buf_view(&gets[i].out));
-        parsed += blocks[parsed] != NULL;
-    }
-    for (size_t i = 0; i < count; i++) {
-        buf_clear(&keys[i]);
-        buf_clear(&gets[i].out);
-    }
-    int admitted = blocks_admit(c, tenant, blocks, parsed, deadline, rc == 0 ? err : NULL);
-    return rc < 0 ? rc : admitted;
-}
-
-static int compare_listed(const void *a, const void *b)
-{
-    return memcmp(((const struct listed_block *)a)->id, ((const struct listed_block *)b)->id, 16);
-}
-
-/* Blocks of one tenant: loads the new, drops the gone. known: ids that were there before the
- * listing began; blocks committed meanwhile are not among them and stay. */
-static int tenant_refresh(struct catalog *c, struct slice tenant, uint64_t deadline,
-                          struct err *err)
-{
-    struct block_listing l = {.tenant = tenant};
-    VEC(struct listed_block) known = {0};
-    VEC(struct block_id { uint8_t id[16]; }) fresh = {0};
-    struct buf prefix;
-    buf_init(&prefix, 4096);
-    bool ok = buf_printf(&prefix, "%.*s/", SLICE_ARGS(tenant)) == 0;
-
-    pthread_mutex_lock(&c->shared.mu);
-    struct catalog_tenant *t = catalog_tenant_locked(c, tenant, false);
-    for (uint32_t i = 0; t && i < t->blocks.count && ok; i++) {
-        struct listed_block k = {0};
-        memcpy(k.id, t->blocks.at[i]->meta.id, 16);
-        ok = vec_push(&known, k);
-    }
-    pthread_mutex_unlock(&c->shared.mu);
-
-    int rc = ok ? objstore_list(c->opts.store, buf_view(&prefix), slice_of(NULL, 0), false,
-                                collect_block, &l, deadline, err)
-                : err_set(err, ERR_NOMEM, "no memory for a listing");
-    if (rc == 0 && l.out_of_memory)
-        rc = err_set(err, ERR_NOMEM, "no memory for a listing");
-    /* Directories of a store may list in another order than UUIDs compare. */
-    if (l.at.count)
-        qsort(l.at.at, l.at.count, sizeof l.at.at[0], compare_listed);
-    for (uint32_t i = 0; i < l.at.count && rc == 0; i++) {
-        const struct listed_block *b = &l.at.at[i];
-        if (!b->live || b->compacted)
-            continue;
-        if (known.count && bsearch(b, known.at, known.count, sizeof *b, compare_listed))
-            continue;
-        struct block_id id;
-        memcpy(id.id, b->id, 16);
-        if (!vec_push(&fresh, id))
-            rc = err_set(err, ERR_NOMEM, "no memory for a listing");
-    }
-    for (uint32_t i = 0; i < fresh.count && rc == 0; i += META_BATCH) {
-        uint32_t n = fresh.count - i < META_BATCH ? fresh.count - i : META_BATCH;
-        rc = metas_load(c, tenant, (const uint8_t(*)[16])fresh.at[i].id, n, deadline, err);
-    }
-    if (rc == 0) {
-        pthread_mutex_lock(&c->shared.mu);
-        t = catalog_tenant_locked(c, tenant, false);
-        for (uint32_t i = 0; t && i < known.count; i++) {
-            const struct listed_block *now =
-                l.at.count ? bsearch(&known.at[i], l.at.at, l.at.count, sizeof *now, compare_listed)
-                           : NULL;
-            bool found;
-            uint32_t at = catalog_block_find(t, known.at[i].id, &found);
-            if (!found || (now && now->live && !now->compacted))
-                continue;
-            catalog_block_release(t->blocks.at[at]);
-            t->blocks.count--;
-            memmove(t->blocks.at + at, t->blocks.at + at + 1,
-                    (t->blocks.count - at) * sizeof t->blocks.at[0]);
-        }
-        pthread_mutex_unlock(&c->shared.mu);
-    }
-    buf_clear(&prefix);
-    vec_free(&l.at);
-    vec_free(&known);
-    vec_free(&fresh);
-    return rc;
-}
-
-static int blocks_refresh(struct catalog *c, uint64_t deadline, struct err *err)
-{
-    struct name_list roots = {0};
-    int rc = list_names(c, "", true, deadline, &roots, err);
-    for (uint32_t i = 0; i < roots.at.count && rc == 0; i++) {
-        struct slice name = slice_cstr(roots.at.at[i].name);
-        if (name.len < 2 || name.ptr[name.len - 1] != '/')
-            continue; /* an object: work.json, the cluster seed, our own state */
-        name.len--;
-        rc = tenant_refresh(c, name, deadline, err);
-    }
-    name_list_clear(&roots);
-    return rc;
 }
 
 /* ---- blocks of other processes' builds ---- */
@@ -580,8 +356,7 @@ static int builds_follow(struct catalog *c, uint64_t deadline, bool *listing, st
     for (uint32_t i = 0; i < l.at.count && rc == 0; i++) {
         struct awaited *a = &l.at.at[i];
         if (!catalog_has_block(c, slice_cstr(a->tenant), a->id))
-            rc = metas_load(c, slice_cstr(a->tenant), (const uint8_t(*)[16])a->id, 1, deadline,
-                            err);
+            rc = catalog_block_load(c, slice_cstr(a->tenant), a->id, deadline, err);
     }
     if (rc == 0 && known) {
         pthread_mutex_lock(&c->shared.mu);
@@ -612,25 +387,65 @@ static int builds_follow(struct catalog *c, uint64_t deadline, bool *listing, st
     return rc;
 }
 
+/* ---- a round ---- */
+
+/* Blocks, and after them the plans: an output that the listing shows has its plan then. */
+static int blocks_refresh(struct catalog *c, uint64_t deadline, struct err *err)
+{
+    struct catalog_listing l = {0};
+    int rc = catalog_listing_make(c, &l, deadline, err);
+    if (rc == 0)
+        rc = catalog_plans_refresh(c, deadline, err);
+    if (rc == 0)
+        rc = catalog_listing_follow_plans(c, &l, deadline, err);
+    /* What took longer may have been overtaken (CATALOG_LINGER_NS). */
+    if (rc == 0 && clock_mono_ns(c->opts.clock) > deadline)
+        rc = err_set(err, ERR_TIMEOUT, "listing the blocks took too long");
+    if (rc == 0) {
+        pthread_mutex_lock(&c->shared.mu);
+        if (!catalog_listing_apply_locked(c, &l))
+            rc = err_set(err, ERR_NOMEM, "no memory for the list of blocks");
+        else
+            catalog_plans_forget_locked(c, l.started_mono_ns);
+        c->shared.full_polls += rc == 0;
+        pthread_mutex_unlock(&c->shared.mu);
+    }
+    catalog_listing_clear(&l);
+    return rc;
+}
+
+/* Segments and builds: *full is set when only a listing of the blocks tells what has become of
+ * them. */
+static int segments_refresh(struct catalog *c, const struct catalog_names *segments,
+                            const struct catalog_names *builds, uint64_t started,
+                            uint64_t deadline, bool *full, struct err *err)
+{
+    bool building = false, listing = false;
+    *full |= any_segment_gone(c, segments, started);
+    int rc = builds_add(c, builds, deadline, &building, err);
+    if (rc == 0)
+        rc = segments_add(c, segments, deadline, err);
+    if (rc == 0 && building)
+        rc = builds_follow(c, deadline, &listing, err);
+    *full |= listing;
+    return rc;
+}
+
 int catalog_poll(struct catalog *c, bool full, struct err *err)
 {
     uint64_t started = clock_mono_ns(c->opts.clock);
-    uint64_t deadline = started + POLL_TIMEOUT_NS;
-    struct name_list segments = {0}, builds = {0};
-    bool building = false;
+    uint64_t deadline = catalog_listing_deadline(c);
+    struct catalog_names segments = {0}, builds = {0};
+    bool follow = !c->opts.blocks_only;
+    int rc = catalog_blocks_check(c, deadline, err);
     builds_sweep(c, deadline);
-    int rc = list_names(c, CATALOG_WAL_PREFIX, false, deadline, &segments, err);
-    if (rc == 0)
-        rc = list_names(c, CATALOG_BUILD_PREFIX, false, deadline, &builds, err);
-    bool gone = rc == 0 && any_segment_gone(c, &segments, started);
-    if (rc == 0)
-        rc = builds_add(c, &builds, deadline, &building, err);
-    if (rc == 0)
-        rc = segments_add(c, &segments, deadline, err);
-    bool listing = false;
-    if (rc == 0 && building)
-        rc = builds_follow(c, deadline, &listing, err);
-    if (rc == 0 && (full || listing || gone))
+    if (rc == 0 && follow)
+        rc = catalog_list_names(c, CATALOG_WAL_PREFIX, false, deadline, &segments, err);
+    if (rc == 0 && follow)
+        rc = catalog_list_names(c, CATALOG_BUILD_PREFIX, false, deadline, &builds, err);
+    if (rc == 0 && follow)
+        rc = segments_refresh(c, &segments, &builds, started, deadline, &full, err);
+    if (rc == 0 && full)
         rc = blocks_refresh(c, deadline, err);
     if (rc == 0) {
         pthread_mutex_lock(&c->shared.mu);
@@ -640,7 +455,7 @@ int catalog_poll(struct catalog *c, bool full, struct err *err)
         catalog_gauges_locked(c);
         pthread_mutex_unlock(&c->shared.mu);
     }
-    name_list_clear(&segments);
-    name_list_clear(&builds);
+    catalog_names_clear(&segments);
+    catalog_names_clear(&builds);
     return rc;
 }

@@ -24,6 +24,7 @@ int main(int argc, char **argv)
         .clock = app->clock,
         .block_poll_ns = (uint64_t)app->cfg.storage.trace.blocklist_poll_ns,
         .segment_poll_ns = 15 * NS_PER_S, /* our own are told at once */
+        .linger_ns = (uint64_t)app->cfg.block_builder.linger_ns,
         .live_bytes_max = (size_t)app->cfg.block_builder.max_bytes,
     };
     int rc = catalog_new(&opts, &catalog, &err);

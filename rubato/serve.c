@@ -1,10 +1,11 @@
-/* Composes the server: catalogue, ingest, worker, frontend, as the target says. */
+/* Composes the server: catalogue, ingest, worker, frontend, compactor, as the target says. */
 #include "rubato/serve.h"
 
 #include <stdio.h>
 
 #include "app/app.h"
 #include "catalog/catalog.h"
+#include "compact/compactor.h"
 #include "frontend/frontend.h"
 #include "ingest/ingest.h"
 #include "worker/worker.h"
@@ -15,6 +16,7 @@ struct server {
     struct ingest *ingest;
     struct worker *worker;
     struct frontend *frontend;
+    struct compactor *compactor;
 };
 
 static void stop_ingest(void *ctx)
@@ -22,20 +24,63 @@ static void stop_ingest(void *ctx)
     ingest_stop(ctx);
 }
 
+static void stop_compactor(void *ctx)
+{
+    compactor_stop(ctx);
+}
+
+static int make_compactor(struct server *s, struct err *err)
+{
+    struct app *app = s->app;
+    const struct app_config *cfg = &app->cfg;
+    const struct compactor_opts opts = {
+        .store = app->store,
+        .catalog = s->catalog,
+        .log = app->log,
+        .metrics = app->metrics,
+        .clock = app->clock,
+        .limits = {.block_retention_ns = (uint64_t)cfg->compactor.compaction.block_retention_ns,
+                   .compaction_window_ns =
+                       (uint64_t)cfg->compactor.compaction.compaction_window_ns},
+        .cycle_ns = (uint64_t)cfg->compactor.compaction.compaction_cycle_ns,
+        .compacted_block_retention_ns =
+            (uint64_t)cfg->compactor.compaction.compacted_block_retention_ns,
+        .objects_max = (uint64_t)cfg->compactor.compaction.max_compaction_objects,
+        .block_bytes_max = cfg->compactor.compaction.max_block_bytes,
+        .inputs_min = (uint32_t)cfg->compactor.compaction.min_input_blocks,
+        .inputs_max = (uint32_t)cfg->compactor.compaction.max_input_blocks,
+        .row_group_bytes = cfg->storage.trace.block.parquet_row_group_size_bytes,
+        .bloom_false_positive = cfg->storage.trace.block.bloom_filter_false_positive,
+        .bloom_shard_bytes = (uint32_t)cfg->storage.trace.block.bloom_filter_shard_size_bytes,
+        .waiting_bytes_max = 4 * cfg->block_builder.max_bytes,
+        .disabled = cfg->compactor.disabled,
+        .tenant_index = cfg->storage.trace.blocklist_poll_tenant_index_builders > 0,
+    };
+    int rc = compactor_new(&opts, &s->compactor, err);
+    app_add_service(app, "compactor");
+    if (rc == 0)
+        app_on_stop(app, stop_compactor, s->compactor);
+    return rc;
+}
+
 static int make_roles(struct server *s, struct err *err)
 {
     struct app *app = s->app;
     bool ingests = app_serves(app, APP_INGEST);
     bool queries = app_serves(app, APP_FRONTEND);
+    bool compacts = app_serves(app, APP_COMPACTOR);
+    uint64_t block_poll_ns = (uint64_t)app->cfg.storage.trace.blocklist_poll_ns;
     const struct catalog_opts catalog = {
         .store = app->store,
         .log = app->log,
         .metrics = app->metrics,
         .clock = app->clock,
-        .block_poll_ns = (uint64_t)app->cfg.storage.trace.blocklist_poll_ns,
+        .block_poll_ns = block_poll_ns,
         /* Alone, nobody else's segments appear; a frontend of its own looks for them. */
-        .segment_poll_ns = ingests ? 15 * NS_PER_S : NS_PER_S,
+        .segment_poll_ns = ingests ? 15 * NS_PER_S : queries ? NS_PER_S : block_poll_ns,
+        .linger_ns = (uint64_t)app->cfg.block_builder.linger_ns,
         .live_bytes_max = (size_t)app->cfg.block_builder.max_bytes,
+        .blocks_only = compacts && !ingests && !queries,
     };
     int rc = catalog_new(&catalog, &s->catalog, err);
     if (rc == 0 && ingests) {
@@ -62,6 +107,8 @@ static int make_roles(struct server *s, struct err *err)
         if (rc == 0)
             app_set_api(app, frontend_handle, s->frontend);
     }
+    if (rc == 0 && compacts)
+        rc = make_compactor(s, err);
     return rc;
 }
 
@@ -74,11 +121,14 @@ static int start(struct server *s, struct err *err)
         rc = app_http(s->app, err);
     if (rc == 0 && s->ingest)
         rc = ingest_start(s->ingest, err);
+    if (rc == 0 && s->compactor)
+        rc = compactor_start(s->compactor, err);
     return rc;
 }
 
 static void free_roles(struct server *s)
 {
+    compactor_free(s->compactor);
     frontend_free(s->frontend);
     ingest_free(s->ingest);
     worker_free(s->worker);

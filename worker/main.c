@@ -21,6 +21,7 @@ int main(int argc, char **argv)
         .clock = app->clock,
         .block_poll_ns = (uint64_t)app->cfg.storage.trace.blocklist_poll_ns,
         .segment_poll_ns = NS_PER_S,
+        .linger_ns = (uint64_t)app->cfg.block_builder.linger_ns,
         .live_bytes_max = (size_t)app->cfg.block_builder.max_bytes,
     };
     int rc = catalog_new(&opts, &catalog, &err);
