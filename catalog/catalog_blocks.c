@@ -18,6 +18,8 @@
 /* How far the store's clock may be behind or before ours, where nothing but a second listing hangs
  * on it. */
 #define CLOCK_SKEW_NS (60 * NS_PER_S)
+/* How often a tenant is listed again because blocks went while they were read. */
+#define LISTINGS_MORE 3
 
 static int no_memory(struct err *err)
 {
@@ -98,8 +100,9 @@ static struct catalog_block *block_parse(struct catalog *c, struct slice tenant,
 
 int catalog_metas_read(struct catalog *c, struct slice tenant, const char *name,
                        const struct catalog_block_id *ids, size_t count, uint64_t deadline,
-                       struct catalog_block **out, struct err *err)
+                       struct catalog_block **out, size_t *missing, struct err *err)
 {
+    size_t none = 0;
     assert(count <= CATALOG_META_BATCH);
     struct objstore_get gets[CATALOG_META_BATCH];
     struct buf keys[CATALOG_META_BATCH];
@@ -118,7 +121,9 @@ int catalog_metas_read(struct catalog *c, struct slice tenant, const char *name,
     for (size_t i = 0; i < count && rc == 0; i++) {
         if (gets[i].rc == 0) {
             out[i] = block_parse(c, tenant, ids[i].id, buf_view(&gets[i].out));
-        } else if (gets[i].rc != ERR_NOTFOUND) {
+        } else if (gets[i].rc == ERR_NOTFOUND) {
+            none++;
+        } else {
             rc = gets[i].rc;
             if (err)
                 *err = gets[i].err;
@@ -130,6 +135,8 @@ int catalog_metas_read(struct catalog *c, struct slice tenant, const char *name,
         if (rc < 0)
             out[i] = catalog_block_release(out[i]);
     }
+    if (missing)
+        *missing = none;
     return rc;
 }
 
@@ -156,7 +163,7 @@ int catalog_block_load(struct catalog *c, struct slice tenant, const uint8_t id[
     struct catalog_block_id one;
     struct catalog_block *b;
     memcpy(one.id, id, 16);
-    int rc = catalog_metas_read(c, tenant, "meta.json", &one, 1, deadline, &b, err);
+    int rc = catalog_metas_read(c, tenant, "meta.json", &one, 1, deadline, &b, NULL, err);
     if (rc < 0 || !b)
         return rc;
     b->created_unix_ns = clock_unix_ns(c->opts.clock);
@@ -351,12 +358,18 @@ static struct catalog_tenant_listing *tenant_listing(struct catalog_listing *l, 
     return t;
 }
 
+static void fresh_clear(struct catalog_tenant_listing *t)
+{
+    for (uint32_t i = 0; i < t->fresh.count; i++)
+        catalog_block_release(t->fresh.at[i]);
+    vec_reset(&t->fresh);
+}
+
 void catalog_listing_clear(struct catalog_listing *l)
 {
     for (uint32_t i = 0; i < l->tenants.count; i++) {
         struct catalog_tenant_listing *t = l->tenants.at[i];
-        for (uint32_t k = 0; k < t->fresh.count; k++)
-            catalog_block_release(t->fresh.at[k]);
+        fresh_clear(t);
         vec_free(&t->fresh);
         vec_free(&t->listed);
         vec_free(&t->known);
@@ -388,11 +401,13 @@ static int load_batch(struct catalog *c, struct catalog_tenant_listing *t,
     struct catalog_block *blocks[CATALOG_META_BATCH];
     bool seen[CATALOG_META_BATCH];
     size_t parsed = 0;
+    size_t missing;
     int rc = catalog_metas_read(c, slice_cstr(t->name), "meta.json", ids, count, deadline, blocks,
-                                err);
+                                &missing, err);
+    t->vanished |= missing > 0;
     for (size_t i = 0; i < count; i++) {
         if (!blocks[i])
-            continue; /* compacted or deleted since the listing */
+            continue;
         const struct catalog_listed_block *l = listed_find(t, ids[i].id);
         blocks[i]->created_unix_ns = l ? l->created_unix_ns : clock_unix_ns(c->opts.clock);
         seen[parsed] = l && blooms_fit(l, &blocks[i]->meta);
@@ -493,6 +508,7 @@ static int load_fresh(struct catalog *c, struct catalog_tenant_listing *t, bool 
 {
     VEC(struct catalog_block_id) fresh = {0};
     int rc = 0;
+    t->vanished = false;
     pthread_mutex_lock(&c->shared.mu);
     for (uint32_t i = 0; i < t->listed.count && rc == 0; i++) {
         const struct catalog_listed_block *b = &t->listed.at[i];
@@ -532,7 +548,16 @@ static int list_tenant(struct catalog *c, struct catalog_listing *l, struct slic
     int rc = ok ? list_objects(c, t, deadline, err) : no_memory(err);
     if (rc == 0 && compacted_meanwhile(c, l, t))
         rc = list_objects(c, t, deadline, err);
-    return rc < 0 ? rc : load_fresh(c, t, first, deadline, err);
+    if (rc == 0)
+        rc = load_fresh(c, t, first, deadline, err);
+    /* One that was listed alive and is gone when it is read was compacted meanwhile as well. */
+    for (int i = 0; i < LISTINGS_MORE && t->vanished && rc == 0; i++) {
+        fresh_clear(t);
+        rc = list_objects(c, t, deadline, err);
+        if (rc == 0)
+            rc = load_fresh(c, t, first, deadline, err);
+    }
+    return rc;
 }
 
 struct tenant_names {

@@ -369,9 +369,10 @@ static int output_look(struct catalog *c, const struct catalog_plan *p, uint64_t
     struct catalog_block *old = NULL;
     memcpy(id.id, p->output, 16);
     *state = OUTPUT_NONE;
-    int rc = catalog_metas_read(c, p->tenant, "meta.json", &id, 1, deadline, output, err);
+    int rc = catalog_metas_read(c, p->tenant, "meta.json", &id, 1, deadline, output, NULL, err);
     if (rc == 0)
-        rc = catalog_metas_read(c, p->tenant, "meta.compacted.json", &id, 1, deadline, &old, err);
+        rc = catalog_metas_read(c, p->tenant, "meta.compacted.json", &id, 1, deadline, &old, NULL,
+                                err);
     if (rc == 0 && old) {
         *state = OUTPUT_COMPACTED;
     } else if (rc == 0 && *output) {
@@ -395,7 +396,7 @@ static int inputs_load(struct catalog *c, struct catalog_plan *p, uint64_t deadl
     if (!inputs)
         return arena_err(p->arena, err, "a compaction plan");
     int rc = catalog_metas_read(c, p->tenant, "meta.json", ids, p->input_count, deadline, inputs,
-                                err);
+                                NULL, err);
     if (rc < 0)
         return rc;
     p->inputs = inputs;

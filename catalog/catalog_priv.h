@@ -167,6 +167,7 @@ struct catalog_tenant_listing {
     VEC(struct catalog_block_id) known;      /* in the catalogue before the listing began */
     VEC(struct catalog_block *) fresh;       /* loaded and whole at first sight */
     bool index_pb, index_json;               /* there is one */
+    bool vanished; /* one that was listed alive was not there when it was read */
 };
 
 struct catalog_listing {
@@ -187,11 +188,12 @@ void catalog_listing_clear(struct catalog_listing *l);
 int catalog_block_load(struct catalog *c, struct slice tenant, const uint8_t id[16],
                        uint64_t deadline, struct err *err);
 /* Reads metas under that name, "meta.json" or "meta.compacted.json": one reference each in out,
- * which holds count; NULL where there is none. At most CATALOG_META_BATCH. */
+ * which holds count; NULL where there is none or none that can be read. *missing, which may be NULL:
+ * how many are not there. At most CATALOG_META_BATCH. */
 #define CATALOG_META_BATCH 64
 int catalog_metas_read(struct catalog *c, struct slice tenant, const char *name,
                        const struct catalog_block_id *ids, size_t count, uint64_t deadline,
-                       struct catalog_block **out, struct err *err);
+                       struct catalog_block **out, size_t *missing, struct err *err);
 /* First sight of blocks that were taken from a tenant index; drops those that are damaged. */
 int catalog_blocks_check(struct catalog *c, uint64_t deadline, struct err *err);
 /* A block of that meta, which is copied; NULL: no memory. */

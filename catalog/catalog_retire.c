@@ -63,7 +63,7 @@ int catalog_dead_load(struct catalog *c, struct slice tenant, uint64_t deadline_
         uint32_t n = wanted.count - i < CATALOG_META_BATCH ? wanted.count - i : CATALOG_META_BATCH;
         struct catalog_block *blocks[CATALOG_META_BATCH];
         rc = catalog_metas_read(c, tenant, "meta.compacted.json", wanted.at + i, n,
-                                deadline_mono_ns, blocks, err);
+                                deadline_mono_ns, blocks, NULL, err);
         pthread_mutex_lock(&c->shared.mu);
         t = catalog_tenant_locked(c, tenant, false);
         for (uint32_t k = 0; k < n; k++) {

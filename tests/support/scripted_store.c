@@ -18,6 +18,8 @@ struct scripted_store {
     pthread_mutex_t mu;
     unsigned calls[OBJSTORE_OP_HEAD + 1]; /* hold mu */
     unsigned seen[STEPS_MAX];             /* hold mu; matching calls of each step */
+    bool mortal;                          /* hold mu */
+    unsigned writes_left;                 /* hold mu; when mortal */
 };
 
 struct scripted_upload {
@@ -37,11 +39,38 @@ static bool contains(struct slice key, const char *part)
     return !part || memmem(key.ptr, key.len, part, strlen(part)) != NULL;
 }
 
+static bool writes(enum objstore_op op)
+{
+    return op == OBJSTORE_OP_PUT || op == OBJSTORE_OP_DELETE;
+}
+
+static bool is_dead(struct scripted_store *s, enum objstore_op op)
+{
+    pthread_mutex_lock(&s->mu);
+    bool dead = s->mortal && s->writes_left == 0;
+    if (s->mortal && !dead && writes(op))
+        s->writes_left--;
+    pthread_mutex_unlock(&s->mu);
+    return dead;
+}
+
+void scripted_store_die_after(struct objstore *store, unsigned count)
+{
+    struct scripted_store *s = scripted_of(store);
+    pthread_mutex_lock(&s->mu);
+    s->mortal = true;
+    s->writes_left = count;
+    pthread_mutex_unlock(&s->mu);
+}
+
 /* The step for this call, or NULL. Sleeps and calls what the step says. */
 static const struct scripted_step *next_step(struct scripted_store *s, enum objstore_op op,
                                              struct slice key)
 {
+    static const struct scripted_step dead = {.action = SCRIPTED_FAIL, .rc = ERR_IO};
     const struct scripted_step *found = NULL;
+    if (is_dead(s, op))
+        return &dead;
     pthread_mutex_lock(&s->mu);
     s->calls[op]++;
     for (size_t i = 0; i < s->step_count; i++) {
@@ -135,6 +164,37 @@ static int scripted_remove(struct objstore *store, struct slice key, uint64_t de
     return answer(step, objstore_delete(s->inner, key, deadline_ns, err), err);
 }
 
+struct torn {
+    const struct objstore_list_query *q;
+    size_t left;
+    bool stopped; /* by who asked */
+    char last[LIMIT_KEY_BYTES + 1];
+};
+
+static int until_torn(void *ctx, const struct objstore_list_item *item)
+{
+    struct torn *t = ctx;
+    if (t->left == 0)
+        return 1;
+    t->left--;
+    snprintf(t->last, sizeof t->last, "%.*s", SLICE_ARGS(item->key));
+    t->stopped = t->q->fn(t->q->ctx, item) != 0;
+    return t->stopped;
+}
+
+static int torn_list(struct scripted_store *s, const struct scripted_step *step,
+                     const struct objstore_list_query *q, struct err *err)
+{
+    struct torn t = {.q = q, .left = step->cut_at};
+    int rc = objstore_list(s->inner, q->prefix, q->start_after, q->delimiter_slash, until_torn, &t,
+                           q->deadline_ns, err);
+    step->before(step->before_ctx);
+    if (rc < 0 || t.stopped)
+        return rc;
+    return objstore_list(s->inner, q->prefix, t.last[0] ? slice_cstr(t.last) : q->start_after,
+                         q->delimiter_slash, q->fn, q->ctx, q->deadline_ns, err);
+}
+
 static int scripted_list(struct objstore *store, const struct objstore_list_query *q,
                          struct err *err)
 {
@@ -142,6 +202,8 @@ static int scripted_list(struct objstore *store, const struct objstore_list_quer
     const struct scripted_step *step = next_step(s, OBJSTORE_OP_LIST, q->prefix);
     if (fails(step))
         return fail_now(step, err);
+    if (step && step->action == SCRIPTED_TEAR)
+        return torn_list(s, step, q, err);
     int rc = objstore_list(s->inner, q->prefix, q->start_after, q->delimiter_slash, q->fn, q->ctx,
                            q->deadline_ns, err);
     return answer(step, rc, err);

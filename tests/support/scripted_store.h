@@ -14,6 +14,7 @@ enum scripted_action {
     SCRIPTED_CUT_BODY,    /* GET: as if the object were only cut_at bytes of what was asked for */
     SCRIPTED_DELAY,       /* done after delay_ms */
     SCRIPTED_CALL,        /* calls before(before_ctx), then does it: a race made certain */
+    SCRIPTED_TEAR,        /* LIST: calls before(before_ctx) after cut_at items, then goes on */
 };
 
 struct scripted_step {
@@ -31,6 +32,9 @@ struct scripted_step {
 /* steps are the caller's and stay as they are while the store lives; inner is the caller's too. */
 int scripted_store_new(struct objstore *inner, const struct scripted_step *steps, size_t count,
                        const struct objstore_env *env, struct objstore **out, struct err *err);
+/* From now on so many writes (put, upload_finish, delete) are done, and after that nothing works: a
+ * process that dies between two of them. */
+void scripted_store_die_after(struct objstore *s, unsigned writes);
 /* How many calls of that operation there were. */
 unsigned scripted_store_calls(struct objstore *s, enum objstore_op op);
 
