@@ -482,6 +482,7 @@ static TABLE(overrides_table, overrides_keys);
 
 static const struct config_part parts[] = {
     {.table = &app_ingest_table},
+    {.table = &app_compact_table},
     {.table = &overrides_table},
     {.table = &overrides_scoped_table,
      .prefix = "overrides.defaults",
