@@ -175,7 +175,14 @@ struct query_source {
     const struct catalog_view *view; /* live: its sections */
     /* Of a block: row groups [first, end); end 0: all. */
     uint32_t row_group_first, row_group_end;
+    const atomic_bool *cancel; /* true: nobody waits for the result any more; NULL: never */
 };
+
+/* Looked at before each row group; a job that is cancelled fails with ERR_CANCELLED. */
+static inline bool query_is_cancelled(const struct query_source *s)
+{
+    return s->cancel && atomic_load_explicit(s->cancel, memory_order_relaxed);
+}
 
 struct query_worker {
     /* All block; results live in the arena, which also keeps alive what they point into. */

@@ -26,13 +26,15 @@ struct head {
     struct slice query; /* text; absent: none */
     uint8_t trace_id[16];
     bool has_query;
+    uint32_t row_group_first, row_group_end;
 };
 
 #define HEAD(m) offsetof(struct head, m)
 PROTO_TABLE(head_table, {1, PROTO_U32, HEAD(version)}, {2, PROTO_U32, HEAD(kind)},
             {3, PROTO_BYTES, HEAD(tenant)}, {4, PROTO_U64, HEAD(left_ms)},
             {5, PROTO_BYTES, HEAD(query)}, {6, PROTO_ID16, HEAD(trace_id)},
-            {7, PROTO_BOOL, HEAD(has_query)});
+            {7, PROTO_BOOL, HEAD(has_query)}, {8, PROTO_U32, HEAD(row_group_first)},
+            {9, PROTO_U32, HEAD(row_group_end)});
 
 #define META(m) offsetof(struct block_meta, m)
 PROTO_TABLE(meta_table, {1, PROTO_U32, META(version)}, {2, PROTO_ID16, META(id)},
@@ -110,7 +112,9 @@ static void put_head(struct proto_writer *w, const struct query_job *job, uint64
     struct head h = {.version = QUERY_CODEC_VERSION,
                      .kind = job->kind,
                      .tenant = job->source.tenant,
-                     .left_ms = (left + NS_PER_MS - 1) / NS_PER_MS};
+                     .left_ms = (left + NS_PER_MS - 1) / NS_PER_MS,
+                     .row_group_first = job->source.row_group_first,
+                     .row_group_end = job->source.row_group_end};
     if (q) {
         h.query = traceql_query_text(q);
         h.has_query = true;
@@ -372,6 +376,8 @@ static int get_head(struct reader *r, const struct proto_field *f, uint64_t now_
         return broken(r, "an unknown kind");
     r->job->kind = (enum query_kind)h->kind;
     r->job->source.tenant = h->tenant;
+    r->job->source.row_group_first = h->row_group_first;
+    r->job->source.row_group_end = h->row_group_end;
     uint64_t left_ms = h->left_ms < UINT32_MAX ? h->left_ms : UINT32_MAX;
     r->job->deadline_mono_ns = now_mono_ns + left_ms * NS_PER_MS;
     if (h->kind == QUERY_FIND_TRACE)

@@ -29,7 +29,7 @@ int query_job_decode(struct slice bytes, uint64_t now_mono_ns, struct catalog *c
 /* What came of the job: rc and the text of e, or the result. Appended to out. ERR_LIMIT, ERR_NOMEM.
  */
 int query_result_encode(const struct query_job *job, int rc, const struct err *e,
-                        const struct query_result *result, struct buf *out, struct err *err);
+                        struct query_result *result, struct buf *out, struct err *err);
 /* The result lives in the arena and in bytes. Returns the job's own error; or ERR_CORRUPT, with
  * *broken set, for bytes that are not a result of this job. */
 int query_result_decode(struct slice bytes, const struct query_job *job, struct arena *a,

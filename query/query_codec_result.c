@@ -2,6 +2,8 @@
  * that memory is taken by what has arrived. */
 #include "query/query_codec.h"
 
+#include <assert.h>
+
 #include "query/query_codec_priv.h"
 #include "traceql/value_wire.h"
 
@@ -11,6 +13,7 @@ enum {
     RESULT_TAG = 3,
     RESULT_METRICS = 4, /* metrics_wire.c of traceql */
     RESULT_SPANS = 5,   /* query_codec_trace.c */
+    RESULT_STATS = 6,
 };
 
 /* Everything that is not a list; of the kinds that have it. */
@@ -28,6 +31,19 @@ PROTO_TABLE(head_table, {1, PROTO_U32, HEAD(version)}, {2, PROTO_I32, HEAD(rc)},
             {3, PROTO_BYTES, HEAD(error)}, {4, PROTO_U64, HEAD(inspected_bytes)},
             {5, PROTO_U64, HEAD(inspected_spans)}, {6, PROTO_U32, HEAD(inspected_traces)},
             {7, PROTO_BOOL, HEAD(truncated)});
+
+#define STATS(m) offsetof(struct query_stats, m)
+#define STEP(s) (offsetof(struct query_stats, step_ns) + (s) * sizeof(uint64_t))
+PROTO_TABLE(stats_table, {1, PROTO_U32, STATS(row_groups)},
+            {2, PROTO_U32, STATS(row_groups_skipped)}, {3, PROTO_U32, STATS(columns)},
+            {4, PROTO_U64, STATS(traces)}, {5, PROTO_U64, STATS(spans)},
+            {6, PROTO_U64, STATS(spans_skipped)}, {7, PROTO_U64, STATS(pages)},
+            {8, PROTO_U64, STATS(pages_skipped)}, {9, PROTO_U64, STATS(bytes_read)},
+            {10, PROTO_U64, STATS(bytes_skipped)}, {11, PROTO_U64, STATS(requests)},
+            {16, PROTO_U64, STEP(QUERY_STEP_FOOTER)}, {17, PROTO_U64, STEP(QUERY_STEP_FETCH)},
+            {18, PROTO_U64, STEP(QUERY_STEP_DECODE)}, {19, PROTO_U64, STEP(QUERY_STEP_EVALUATE)},
+            {20, PROTO_U64, STEP(QUERY_STEP_RESULTS)}, {21, PROTO_U64, STEP(QUERY_STEP_LIVE)});
+static_assert(QUERY_STEPS == 6, "each step of the statistics is in the table");
 
 #define TRACE(m) offsetof(struct query_trace, m)
 PROTO_TABLE(trace_table, {1, PROTO_ID16, TRACE(id)}, {2, PROTO_BYTES, TRACE(root_service)},
@@ -117,6 +133,23 @@ static void put_metrics(struct proto_writer *w, const struct query_metrics_resul
     proto_end(w, begun);
 }
 
+/* Where a result of the kind has its statistics. */
+static struct query_stats *stats_of(enum query_kind kind, struct query_result *r)
+{
+    switch (kind) {
+    case QUERY_SEARCH:
+    case QUERY_LEGACY:
+        return &r->search.stats;
+    case QUERY_TAGS:
+        return &r->tags.stats;
+    case QUERY_METRICS:
+        return &r->metrics.stats;
+    case QUERY_FIND_TRACE:
+        break;
+    }
+    return &r->trace.stats;
+}
+
 static struct head head_of(const struct query_job *job, const struct query_result *r)
 {
     struct head h = {.version = QUERY_CODEC_VERSION};
@@ -142,7 +175,7 @@ static struct head head_of(const struct query_job *job, const struct query_resul
 }
 
 int query_result_encode(const struct query_job *job, int rc, const struct err *e,
-                        const struct query_result *result, struct buf *out, struct err *err)
+                        struct query_result *result, struct buf *out, struct err *err)
 {
     struct proto_writer w = {.out = out};
     struct head h = {.version = QUERY_CODEC_VERSION, .rc = rc};
@@ -151,6 +184,8 @@ int query_result_encode(const struct query_job *job, int rc, const struct err *e
     else
         h = head_of(job, result);
     query_put_object(&w, RESULT_HEAD, &head_table, &h);
+    if (rc == 0)
+        query_put_object(&w, RESULT_STATS, &stats_table, stats_of(job->kind, result));
     if (rc == 0 && (job->kind == QUERY_SEARCH || job->kind == QUERY_LEGACY))
         put_traces(&w, &result->search);
     if (rc == 0 && job->kind == QUERY_TAGS)
@@ -373,6 +408,18 @@ static int get_spans(struct reader *r, struct cursor c)
     return rc;
 }
 
+static int get_stats(struct reader *r, struct cursor c)
+{
+    struct query_stats *stats = stats_of(r->job->kind, r->out);
+    struct proto_field f;
+    int rc = 0;
+    while (rc == 0 && (rc = proto_next(&c, &f, r->err)) == 0) {
+        if (f.number == RESULT_STATS)
+            rc = query_get_object(&f, &stats_table, stats, r->err);
+    }
+    return rc < 0 ? rc : 0;
+}
+
 static int get_found(struct reader *r, const struct head *h, struct slice message, struct cursor c)
 {
     int rc = 0;
@@ -398,7 +445,7 @@ static int get_found(struct reader *r, const struct head *h, struct slice messag
         r->out->trace.inspected_bytes = h->inspected_bytes;
         break;
     }
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : get_stats(r, c);
 }
 
 int query_result_decode(struct slice bytes, const struct query_job *job, struct arena *a,

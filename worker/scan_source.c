@@ -46,6 +46,10 @@ static int visit_block(struct worker *w, const struct query_source *source,
             rc = err_set(err, ERR_TIMEOUT, "the query's time is up");
             break;
         }
+        if (query_is_cancelled(source)) {
+            rc = err_set(err, ERR_CANCELLED, "the query was cancelled");
+            break;
+        }
         *s = start;
         s->footer = footer;
         s->row_group = i;

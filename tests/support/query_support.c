@@ -123,6 +123,8 @@ void support_random_job(struct rng *r, enum query_kind kind, bool live, struct a
 {
     *out = (struct query_job){.kind = kind,
                               .source.tenant = words(r, a),
+                              .source.row_group_first = small(r),
+                              .source.row_group_end = small(r),
                               .deadline_mono_ns = (10 + rng_below(r, 1000)) * NS_PER_S};
     struct query_pair *pairs = arena_array(a, struct query_pair, 3);
     for (int i = 0; i < 3; i++)
@@ -336,6 +338,24 @@ static void random_spans(struct rng *r, const struct query_job *job, struct aren
         span_batch_end_fragment(b);
 }
 
+static struct query_stats random_stats(struct rng *r)
+{
+    struct query_stats s = {.row_groups = small(r),
+                            .row_groups_skipped = small(r),
+                            .columns = small(r),
+                            .traces = number(r),
+                            .spans = number(r),
+                            .spans_skipped = number(r),
+                            .pages = number(r),
+                            .pages_skipped = number(r),
+                            .bytes_read = number(r),
+                            .bytes_skipped = number(r),
+                            .requests = number(r)};
+    for (int i = 0; i < QUERY_STEPS; i++)
+        s.step_ns[i] = number(r);
+    return s;
+}
+
 void support_random_result(struct rng *r, const struct query_job *job, struct arena *a,
                            struct query_result *out)
 {
@@ -344,11 +364,13 @@ void support_random_result(struct rng *r, const struct query_job *job, struct ar
     case QUERY_SEARCH:
     case QUERY_LEGACY:
         random_search(r, a, &out->search);
+        out->search.stats = random_stats(r);
         break;
     case QUERY_TAGS:
         out->tags = (struct query_tags_result){.count = (uint32_t)rng_below(r, 50),
                                                .inspected_bytes = number(r),
                                                .truncated = rng_below(r, 2)};
+        out->tags.stats = random_stats(r);
         out->tags.tags = arena_array(a, struct query_tag, out->tags.count);
         for (uint32_t i = 0; i < out->tags.count; i++)
             out->tags.tags[i] =
@@ -361,9 +383,11 @@ void support_random_result(struct rng *r, const struct query_job *job, struct ar
                                              job->metrics.exemplars, a, &out->metrics.metrics,
                                              &err),
                          0);
+        out->metrics.stats = random_stats(r);
         break;
     case QUERY_FIND_TRACE:
         out->trace.inspected_bytes = number(r);
+        out->trace.stats = random_stats(r);
         random_spans(r, job, a, out->trace.batch);
         break;
     }
@@ -472,6 +496,8 @@ void support_assert_job(const struct query_job *a, const struct query_job *b)
 {
     SAME(kind);
     SAME_SLICE(source.tenant);
+    SAME(source.row_group_first);
+    SAME(source.row_group_end);
     assert_true(b->deadline_mono_ns - a->deadline_mono_ns <= NS_PER_MS);
     assert_int_equal(!a->source.block, !b->source.block);
     if (a->source.block)
@@ -658,6 +684,23 @@ static void same_spans(const struct span_batch *x, const struct span_batch *y)
     same_events(&t);
 }
 
+static void same_stats(const struct query_stats *a, const struct query_stats *b)
+{
+    SAME(row_groups);
+    SAME(row_groups_skipped);
+    SAME(columns);
+    SAME(traces);
+    SAME(spans);
+    SAME(spans_skipped);
+    SAME(pages);
+    SAME(pages_skipped);
+    SAME(bytes_read);
+    SAME(bytes_skipped);
+    SAME(requests);
+    for (int i = 0; i < QUERY_STEPS; i++)
+        SAME(step_ns[i]);
+}
+
 void support_assert_result(const struct query_job *job, const struct query_result *a,
                            const struct query_result *b)
 {
@@ -666,6 +709,7 @@ void support_assert_result(const struct query_job *job, const struct query_resul
     case QUERY_LEGACY:
         SAME(search.trace_count);
         SAME(search.inspected_bytes);
+        same_stats(&a->search.stats, &b->search.stats);
         SAME(search.inspected_traces);
         for (uint32_t i = 0; i < a->search.trace_count; i++)
             same_trace(&a->search.traces[i], &b->search.traces[i]);
@@ -673,6 +717,7 @@ void support_assert_result(const struct query_job *job, const struct query_resul
     case QUERY_TAGS:
         SAME(tags.count);
         SAME(tags.inspected_bytes);
+        same_stats(&a->tags.stats, &b->tags.stats);
         SAME(tags.truncated);
         for (uint32_t i = 0; i < a->tags.count; i++) {
             SAME(tags.tags[i].level);
@@ -681,10 +726,12 @@ void support_assert_result(const struct query_job *job, const struct query_resul
         break;
     case QUERY_METRICS:
         SAME(metrics.inspected_bytes);
+        same_stats(&a->metrics.stats, &b->metrics.stats);
         SAME(metrics.inspected_spans);
         break;
     case QUERY_FIND_TRACE:
         SAME(trace.inspected_bytes);
+        same_stats(&a->trace.stats, &b->trace.stats);
         same_spans(a->trace.batch, b->trace.batch);
         break;
     }

@@ -23,8 +23,7 @@ static int set_up(void **state)
     static const struct log quiet = {.fd = 2, .level = LOG_LEVEL_ERROR, .room = "test"};
     struct err err;
     b.metrics = metrics_new();
-    const struct objstore_env env = {
-        .log = &quiet, .metrics = b.metrics, .clock = &clock_system};
+    const struct objstore_env env = {.log = &quiet, .metrics = b.metrics, .clock = &clock_system};
     if (objstore_memory_new(&env, &b.store, &err) < 0)
         return -1;
     const struct catalog_opts opts = {.store = b.store,
@@ -324,7 +323,7 @@ static void a_value_that_nests_too_deep_is_refused(void **state)
     bool broken;
     support_random_job(&r, QUERY_FIND_TRACE, false, a, &job);
     buf_init(&bytes, LIMIT_QUERY_RESULT_BYTES);
-    const struct query_result none = {.trace.batch = &batch};
+    struct query_result none = {.trace.batch = &batch};
     ok(query_result_encode(&job, 0, NULL, &none, &bytes, &err), &err);
     struct buf deep, around;
     buf_init(&deep, 1 << 24);
