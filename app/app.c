@@ -111,14 +111,16 @@ static void make_log(struct app *app)
     log->format =
         slice_eq(app->cfg.server.log_format, SLICE("json")) ? LOG_FORMAT_JSON : LOG_FORMAT_LOGFMT;
     app->log = log;
-    for (size_t i = 0; i < config_note_count(app->priv->config); i++)
+    for (size_t i = 0; i < config_note_count(app->priv->config) && !app->priv->opts.child; i++)
         LOG_WARN(log, "configuration", KV_STR("note", config_note_at(app->priv->config, i).text));
 }
 
 static int make_store(struct app *app, struct err *err)
 {
-    const struct objstore_env env = {
-        .log = app->log, .metrics = app->metrics, .clock = app->clock};
+    const struct objstore_env env = {.log = app->log,
+                                     .metrics = app->metrics,
+                                     .clock = app->clock,
+                                     .read_only = app->priv->opts.child};
     if (slice_eq(app->cfg.storage.trace.backend, SLICE("local"))) {
         const struct objstore_local_opts opts = {.path = app->cfg.storage.trace.local.path};
         return objstore_local_new(&opts, &env, &app->store, err);
@@ -176,6 +178,10 @@ static int make_parts(struct app *app, struct err *err)
     if (!app->metrics)
         return err_set(err, ERR_NOMEM, "no memory for the metrics");
     app_http_metrics(app);
+    if (app->priv->opts.child) {
+        int made = make_store(app, err);
+        return made < 0 ? err_wrap(err, "cannot open the store") : 0;
+    }
     int rc = app_process_new(app->metrics, clock_unix_ns(app->clock), &app->priv->process);
     if (rc < 0)
         return err_set(err, rc, "no memory for the metrics");
@@ -263,7 +269,7 @@ int app_start(int argc, char **argv, const struct app_opts *opts, struct app **o
         status = 1;
         goto fail;
     }
-    LOG_INFO(app->log, "starting", KV_STR("program", opts->program),
+    LOG_AT(app->log, opts->child ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "starting", KV_STR("program", opts->program),
              KV_STR("version", RUBATO_VERSION), KV_SLICE("target", app->cfg.target),
              KV_SLICE("store", objstore_describe(app->store)));
     *out = app;
@@ -303,6 +309,13 @@ void app_set_api(struct app *app, net_handler_fn *fn, void *ctx)
 {
     app->priv->api = fn;
     app->priv->api_ctx = ctx;
+}
+
+void app_set_upgrade(struct app *app, const char *path, net_upgrade_fn *fn, void *ctx)
+{
+    app->priv->upgrade_path = path;
+    app->priv->upgrade = fn;
+    app->priv->upgrade_ctx = ctx;
 }
 
 void app_add_service(struct app *app, const char *name)

@@ -43,6 +43,8 @@ struct app {
 struct app_opts {
     const char *program; /* "rubato" */
     unsigned roles;      /* enum app_role this program can take; 0: all */
+    bool child;          /* of another process of ours: no listener, signals as they are, no look at
+                            the store, nothing said of what the other has said */
 };
 
 /* 0 and *out: go on. Otherwise *out is NULL, everything has been said on stderr or stdout, and the
@@ -65,6 +67,8 @@ bool app_serves(const struct app *app, enum app_role role);
 /* Takes all requests below <http_api_prefix>/api/ that are not the process's own, and gRPC calls of
  * tempopb.StreamingQuerier, whose message is whole. */
 void app_set_api(struct app *app, net_handler_fn *fn, void *ctx);
+/* Connections of the API listener whose first request is a GET of path that asks for an upgrade. */
+void app_set_upgrade(struct app *app, const char *path, net_upgrade_fn *fn, void *ctx);
 /* A line of /status/services; name is static. At most 16. */
 void app_add_service(struct app *app, const char *name);
 /* Called by app_drain when no request is left, last registered first. At most 16. */

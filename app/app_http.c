@@ -533,6 +533,9 @@ static int listen_on(struct app *app, struct slice host, uint16_t number, unsign
             .body_bytes_max = LIMIT_API_BODY_BYTES,
             .handler = handle,
             .ctx = app,
+            .upgrade_path = app->priv->upgrade_path,
+            .upgrade = app->priv->upgrade,
+            .upgrade_ctx = app->priv->upgrade_ctx,
         };
         rc = net_server_listen(app->server, &opts, port, err);
     }

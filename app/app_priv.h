@@ -39,6 +39,9 @@ struct app_priv {
     /* Set before app_http, read-only afterwards. */
     net_handler_fn *api;
     void *api_ctx;
+    const char *upgrade_path;
+    net_upgrade_fn *upgrade;
+    void *upgrade_ctx;
     const char *services[LIMIT_APP_SERVICES];
     size_t service_count;
     struct {

@@ -25,6 +25,10 @@
  * answer rather than a reset. */
 #define LIMIT_HTTP1_LINGER_MS 2000u
 
+/* Head of a request that asks for an upgrade: ours have a line or two and a secret.
+ * Hit: it is taken for any other request. */
+#define LIMIT_UPGRADE_HEAD_BYTES 4096
+
 /* Storage of all request bodies of a server, from their first byte to their answer: a client that
  * sends three quarters of a body and waits holds memory that nobody else counts.
  * Hit: the request whose body passes it is answered as overload, 503 or UNAVAILABLE. */

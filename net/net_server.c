@@ -95,6 +95,11 @@ static void peek_event(struct net_conn *conn, uint32_t events)
             peek_close(conn);
         return;
     }
+    enum net_upgrade_look upgrade = net_upgrade_peek(conn);
+    if (upgrade == NET_UPGRADE_WAIT && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        peek_close(conn);
+    if (upgrade != NET_UPGRADE_NO)
+        return;
     epoll_ctl(conn->server->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
     if (h2_so_far)
         http2_start(conn);
@@ -117,7 +122,7 @@ static void accepted(struct net_listener *l, int fd, const struct sockaddr_stora
         return;
     }
     net_peer_format(addr, conn->peer);
-    if (l->opts.protocols == NET_LISTEN_HTTP1) {
+    if (l->opts.protocols == NET_LISTEN_HTTP1 && !l->opts.upgrade) {
         http1_start(conn);
     } else if (l->opts.protocols == NET_LISTEN_GRPC) {
         http2_start(conn);

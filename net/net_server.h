@@ -52,6 +52,11 @@ struct net_request {
 
 typedef void(net_handler_fn)(void *ctx, struct net_request *req);
 
+/* A connection that stops to be HTTP's: head is its request, good during the call, fd what is left,
+ * which does not block. The function takes the descriptor, answers on it (101, or a refusal), and
+ * must not block. Called on the loop's thread. */
+typedef void(net_upgrade_fn)(void *ctx, int fd, struct slice head, struct slice peer);
+
 enum net_listener_protocols {
     NET_LISTEN_HTTP1 = 1 << 0,
     /* h2c by prior knowledge; with HTTP1 too the first bytes decide, and what comes over HTTP/2 and
@@ -70,6 +75,9 @@ struct net_listener_opts {
     uint32_t connections_max;   /* 0: 16384 */
     net_handler_fn *handler;
     void *ctx;
+    const char *upgrade_path; /* a GET of it, the first of its connection, is given to upgrade */
+    net_upgrade_fn *upgrade;  /* NULL: none is */
+    void *upgrade_ctx;
 };
 
 struct net_env {
@@ -91,6 +99,9 @@ void net_server_free(struct net_server *s); /* closes everything, joins the thre
 
 /* Value of the first header of that (lower-case) name; a NULL ptr when there is none. */
 struct slice net_request_header(const struct net_request *req, const char *name);
+/* Value of the first header of that name (any case) in the head of an upgrade; a NULL ptr when there
+ * is none. */
+struct slice net_head_value(struct slice head, const char *name);
 /* How many headers have that name. */
 size_t net_request_header_count(const struct net_request *req, const char *name);
 

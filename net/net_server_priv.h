@@ -128,6 +128,16 @@ int net_listen_open(struct slice address, int fds[2], uint16_t *port, struct err
 struct sockaddr_storage;
 void net_peer_format(const struct sockaddr_storage *addr, char out[NET_PEER_TEXT]);
 
+/* ---- net_upgrade.c ---- */
+
+enum net_upgrade_look {
+    NET_UPGRADE_NO,   /* another protocol's */
+    NET_UPGRADE_WAIT, /* it may become one */
+    NET_UPGRADE_DONE, /* it was one: conn is gone */
+};
+/* Looks at what has come on a connection of which nothing has been read. */
+enum net_upgrade_look net_upgrade_peek(struct net_conn *conn);
+
 /* ---- net_server.c: for the protocols ---- */
 
 /* Sets the time at which the connection is cut. */
