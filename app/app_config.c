@@ -215,8 +215,33 @@ static void check_compaction(struct config *c, const struct app_config *cfg)
                         "storage.trace.blocklist_poll: queries may miss blocks that they know");
 }
 
+static void in_range(struct config *c, const char *path, int64_t v, int64_t min, int64_t max)
+{
+    if (v < min || v > max)
+        config_add_fault(c, path, "expected %lld to %lld, found %lld", (long long)min,
+                         (long long)max, (long long)v);
+}
+
+static void check_workers(struct config *c, const struct app_config *cfg)
+{
+    in_range(c, "query_frontend.workers.in_process", cfg->query_frontend.workers.in_process, -1,
+             1024);
+    in_range(c, "query_frontend.workers.min_workers", cfg->query_frontend.workers.min_workers, 0,
+             256);
+    in_range(c, "query_frontend.workers.max_workers", cfg->query_frontend.workers.max_workers, 0,
+             256);
+    in_range(c, "query_frontend.workers.slots_per_worker",
+             cfg->query_frontend.workers.slots_per_worker, 1, 64);
+    in_range(c, "query_frontend.workers.max_remote_slots",
+             cfg->query_frontend.workers.max_remote_slots, 1, 4096);
+    in_range(c, "querier.max_concurrent_queries", cfg->querier.max_concurrent_queries, 1, 1024);
+    at_least_one(c, "querier.frontend_worker.dns_lookup_duration",
+                 (uint64_t)cfg->querier.frontend_worker.dns_lookup_ns, "a duration");
+}
+
 static void check_query(struct config *c, const struct app_config *cfg)
 {
+    check_workers(c, cfg);
     fits_u32(c, "query_frontend.search.default_result_limit",
              cfg->query_frontend.search.default_result_limit);
     fits_u32(c, "query_frontend.search.max_result_limit",

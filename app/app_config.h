@@ -135,6 +135,14 @@ struct app_config {
         } trace;
     } storage;
     struct {
+        int64_t max_concurrent_queries;
+        struct {
+            struct slice frontend_address; /* empty: none */
+            int64_t dns_lookup_ns;
+            struct slice secret;
+        } frontend_worker;
+    } querier;
+    struct {
         uint64_t max_query_expression_size_bytes;
         int64_t api_timeout_ns; /* 0: none */
         bool multi_tenant_queries_enabled;
@@ -159,6 +167,14 @@ struct app_config {
             int64_t max_response_series; /* 0: none */
             struct app_slo slo;
         } metrics;
+        struct {
+            int64_t in_process; /* -1: twice the processors */
+            int64_t min_workers, max_workers, slots_per_worker;
+            uint64_t max_memory_bytes; /* of one; 0: any */
+            bool remote;
+            int64_t max_remote_slots;
+            struct slice secret;
+        } workers;
     } query_frontend;
 };
 

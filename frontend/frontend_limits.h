@@ -16,6 +16,20 @@
 /* A query parameter after decoding; the query text has its own limit from the configuration. */
 #define LIMIT_PARAM_BYTES ((size_t)1 << 20)
 
+/* Workers on which a job is tried before it runs in the frontend's own process. */
+#define LIMIT_JOB_ATTEMPTS 3
+
+/* Child processes that do not end by themselves when the frontend does. Then they are killed. */
+#define CHILD_END_S 2
+
+/* A child that dies younger than this makes the next one start later: at first by the shorter time,
+ * twice as much after each, up to the longer. */
+#define CHILD_YOUNG_S 5
+#define CHILD_BACKOFF_MIN_S 1
+#define CHILD_BACKOFF_MAX_S 60
+/* A child that is not ready by then is killed. */
+#define CHILD_START_S 30
+
 /* Requests of all tenants that wait for a request thread, whatever each of them may have waiting.
  * Hit: 429, "job queue full". */
 #define LIMIT_QUEUED_REQUESTS 8000

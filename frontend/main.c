@@ -1,15 +1,22 @@
-/* rubato-frontend: the query API, with workers of its own in the process. */
+/* rubato-frontend: the query API, with workers in the process, in children, and elsewhere. */
+#include <string.h>
+
 #include "catalog/catalog.h"
 #include "frontend/frontend.h"
+#include "frontend/pools.h"
 #include "worker/worker.h"
+#include "worker/worker_child.h"
 
 int main(int argc, char **argv)
 {
     struct app *app;
     struct catalog *catalog = NULL;
     struct worker *worker = NULL;
+    struct pools *pools = NULL;
     struct frontend *frontend = NULL;
     struct err err = {0};
+    if (argc > 1 && strcmp(argv[1], WORKER_CHILD_COMMAND) == 0)
+        return worker_child_main(argc, argv);
     int status = app_start(
         argc, argv, &(struct app_opts){.program = "rubato-frontend", .roles = APP_FRONTEND}, &app);
     if (!app)
@@ -33,9 +40,12 @@ int main(int argc, char **argv)
                                               .clock = app->clock},
                         &worker, &err);
     if (rc == 0)
+        rc = pools_of_app(app, worker_interface(worker), argc, argv, &pools, &err);
+    if (rc == 0)
         rc = frontend_new(&(struct frontend_opts){.app = app,
                                                   .catalog = catalog,
-                                                  .worker = worker_interface(worker)},
+                                                  .worker = pools_worker(pools),
+                                                  .job_threads = pools_slots_max(pools)},
                           &frontend, &err);
     if (rc == 0) {
         app_add_service(app, "frontend");
@@ -52,6 +62,7 @@ int main(int argc, char **argv)
     }
     app_drain(app);
     frontend_free(frontend);
+    pools_free(pools);
     worker_free(worker);
     catalog_free(catalog);
     app_free(app);

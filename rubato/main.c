@@ -4,6 +4,7 @@
 
 #include "rubato/serve.h"
 #include "rubato/tools.h"
+#include "worker/worker_child.h"
 
 static const struct {
     const char *name;
@@ -29,6 +30,8 @@ static int usage(FILE *to)
 int main(int argc, char **argv)
 {
     if (argc > 1 && argv[1][0] != '-') {
+        if (strcmp(argv[1], WORKER_CHILD_COMMAND) == 0)
+            return worker_child_main(argc, argv);
         for (size_t i = 0; i < sizeof tools / sizeof tools[0]; i++) {
             if (strcmp(argv[1], tools[i].name) == 0)
                 return tools[i].run(argc - 1, argv + 1);

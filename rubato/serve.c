@@ -7,14 +7,20 @@
 #include "catalog/catalog.h"
 #include "compact/compactor.h"
 #include "frontend/frontend.h"
+#include "frontend/pools.h"
 #include "ingest/ingest.h"
 #include "worker/worker.h"
+#include "worker/worker_remote.h"
 
 struct server {
+    int argc;
+    char **argv;
     struct app *app;
     struct catalog *catalog;
     struct ingest *ingest;
     struct worker *worker;
+    struct worker_remote *remote;
+    struct pools *pools;
     struct frontend *frontend;
     struct compactor *compactor;
 };
@@ -63,11 +69,48 @@ static int make_compactor(struct server *s, struct err *err)
     return rc;
 }
 
+static void stop_remote(void *ctx)
+{
+    worker_remote_stop(ctx);
+}
+
+/* A frontend has workers of its own; a worker alone takes its jobs from others. */
+static int make_query_roles(struct server *s, struct err *err)
+{
+    struct app *app = s->app;
+    const struct worker_opts worker = {.store = app->store,
+                                       .catalog = s->catalog,
+                                       .log = app->log,
+                                       .metrics = app->metrics,
+                                       .clock = app->clock};
+    int rc = worker_new(&worker, &s->worker, err);
+    app_add_service(app, "worker");
+    if (rc == 0 && !app_serves(app, APP_FRONTEND)) {
+        rc = worker_remote_of_app(app, s->worker, s->catalog, &s->remote, err);
+        if (s->remote)
+            app_on_stop(app, stop_remote, s->remote);
+        return rc;
+    }
+    if (rc == 0)
+        rc = pools_of_app(app, worker_interface(s->worker), s->argc, s->argv, &s->pools, err);
+    if (rc < 0)
+        return rc;
+    const struct frontend_opts frontend = {.app = app,
+                                           .catalog = s->catalog,
+                                           .worker = pools_worker(s->pools),
+                                           .job_threads = pools_slots_max(s->pools)};
+    rc = frontend_new(&frontend, &s->frontend, err);
+    app_add_service(app, "frontend");
+    if (rc == 0)
+        app_set_api(app, frontend_handle, s->frontend);
+    return rc;
+}
+
 static int make_roles(struct server *s, struct err *err)
 {
     struct app *app = s->app;
     bool ingests = app_serves(app, APP_INGEST);
-    bool queries = app_serves(app, APP_FRONTEND);
+    bool queries = app_serves(app, APP_FRONTEND) || app_serves(app, APP_WORKER);
     bool compacts = app_serves(app, APP_COMPACTOR);
     uint64_t block_poll_ns = (uint64_t)app->cfg.storage.trace.blocklist_poll_ns;
     const struct catalog_opts catalog = {
@@ -90,23 +133,8 @@ static int make_roles(struct server *s, struct err *err)
         if (rc == 0)
             app_on_stop(app, stop_ingest, s->ingest);
     }
-    if (rc == 0 && queries) {
-        const struct worker_opts opts = {.store = app->store,
-                                         .catalog = s->catalog,
-                                         .log = app->log,
-                                         .metrics = app->metrics,
-                                         .clock = app->clock};
-        rc = worker_new(&opts, &s->worker, err);
-        app_add_service(app, "worker");
-    }
-    if (rc == 0 && queries) {
-        const struct frontend_opts opts = {
-            .app = app, .catalog = s->catalog, .worker = worker_interface(s->worker)};
-        rc = frontend_new(&opts, &s->frontend, err);
-        app_add_service(app, "frontend");
-        if (rc == 0)
-            app_set_api(app, frontend_handle, s->frontend);
-    }
+    if (rc == 0 && queries)
+        rc = make_query_roles(s, err);
     if (rc == 0 && compacts)
         rc = make_compactor(s, err);
     return rc;
@@ -115,7 +143,7 @@ static int make_roles(struct server *s, struct err *err)
 static int start(struct server *s, struct err *err)
 {
     int rc = make_roles(s, err);
-    if (rc == 0)
+    if (rc == 0 && !s->remote) /* a worker's jobs name all that it reads */
         rc = catalog_start(s->catalog, err);
     if (rc == 0)
         rc = app_http(s->app, err);
@@ -130,6 +158,8 @@ static void free_roles(struct server *s)
 {
     compactor_free(s->compactor);
     frontend_free(s->frontend);
+    pools_free(s->pools);
+    worker_remote_free(s->remote);
     ingest_free(s->ingest);
     worker_free(s->worker);
     catalog_free(s->catalog);
@@ -140,19 +170,18 @@ static void announce(const struct server *s)
     const struct app_config *cfg = &s->app->cfg;
     struct slice none = {NULL, 0};
     bool in = s->ingest;
-    app_print_ways(s->app,
-                   in && cfg->distributor.otlp.grpc.present ? cfg->distributor.otlp.grpc.endpoint
-                                                            : none,
-                   in && cfg->distributor.otlp.http.present ? cfg->distributor.otlp.http.endpoint
-                                                            : none);
+    app_print_ways(
+        s->app,
+        in && cfg->distributor.otlp.grpc.present ? cfg->distributor.otlp.grpc.endpoint : none,
+        in && cfg->distributor.otlp.http.present ? cfg->distributor.otlp.http.endpoint : none);
 }
 
 int serve(int argc, char **argv, const char *program, unsigned roles)
 {
-    struct server s = {0};
+    struct server s = {.argc = argc, .argv = argv};
     struct err err = {0};
-    int status = app_start(argc, argv, &(struct app_opts){.program = program, .roles = roles},
-                           &s.app);
+    int status =
+        app_start(argc, argv, &(struct app_opts){.program = program, .roles = roles}, &s.app);
     if (!s.app)
         return status;
     int rc = start(&s, &err);

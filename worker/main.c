@@ -1,14 +1,20 @@
-/* rubato-worker: a process for jobs that frontends hand out. Until frontends hand out jobs across
- * processes it has its own endpoints (/ready, /metrics, /status) and says so. */
+/* rubato-worker: a process for jobs that it takes from frontends. */
 #include "app/app.h"
 #include "catalog/catalog.h"
 #include "worker/worker.h"
+#include "worker/worker_remote.h"
+
+static void stop(void *ctx)
+{
+    worker_remote_stop(ctx);
+}
 
 int main(int argc, char **argv)
 {
     struct app *app;
     struct catalog *catalog = NULL;
     struct worker *worker = NULL;
+    struct worker_remote *remote = NULL;
     struct err err = {0};
     int status = app_start(
         argc, argv, &(struct app_opts){.program = "rubato-worker", .roles = APP_WORKER}, &app);
@@ -32,18 +38,22 @@ int main(int argc, char **argv)
                                               .metrics = app->metrics,
                                               .clock = app->clock},
                         &worker, &err);
+    if (rc == 0)
+        rc = worker_remote_of_app(app, worker, catalog, &remote, &err);
     if (rc == 0) {
         app_add_service(app, "worker");
+        if (remote)
+            app_on_stop(app, stop, remote);
         rc = app_http(app, &err);
     }
     if (rc == 0) {
-        LOG_WARN(app->log, "frontends do not hand out jobs across processes yet: this worker idles");
         app_set_ready(app);
         app_run(app);
     } else {
         LOG_ERROR(app->log, "cannot start", KV_ERR(&err));
     }
     app_drain(app);
+    worker_remote_free(remote);
     worker_free(worker);
     catalog_free(catalog);
     app_free(app);
