@@ -42,6 +42,7 @@ struct query {
     struct selftrace_span span;
     uint64_t deadline_mono_ns;
     struct arena *arena;
+    struct query_cancel cancel; /* its jobs end when the client has gone */
 };
 
 enum { GRPC_UNKNOWN = 2, GRPC_DEADLINE_EXCEEDED = 4 };

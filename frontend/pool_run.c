@@ -81,7 +81,7 @@ static int run_there(struct attempt *t, struct pool_grant *g, bool *again)
     const struct link_call call = {.number = ++s->jobs,
                                    .job = buf_view(&t->encoded),
                                    .deadline_mono_ns = t->job->deadline_mono_ns,
-                                   .cancel = t->job->source.cancel,
+                                   .source = &t->job->source,
                                    .silence_ns = kind == POOL_CHILD ? p->opts.child_silence_ns
                                                                     : p->opts.remote_silence_ns};
     struct err why = {0};
@@ -150,6 +150,8 @@ int pool_run(void *self, const struct query_job *job, struct arena *a, struct qu
 {
     struct pools *p = self;
     struct attempt t = {.p = p, .job = job, .a = a, .out = out, .err = err};
+    if (query_is_cancelled(&job->source))
+        return err_set(err, ERR_CANCELLED, "the query was cancelled");
     /* Live spans are in this process's memory, if anywhere; and it is one job a query. */
     if (!job->source.block && p->opts.in_process)
         return run_here(&t);

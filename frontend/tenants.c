@@ -70,7 +70,7 @@ static int list_sources(struct query *q, struct query_data *d, struct err *err)
         return arena_err(q->arena, err, "a query's blocks");
     for (size_t i = 0; i < d->view_count; i++) {
         const struct catalog_view *v = &d->views[i];
-        struct query_source s = {.tenant = q->tenants[i], .view = v};
+        struct query_source s = {.tenant = q->tenants[i], .view = v, .cancel = &q->cancel};
         if (v->section_count)
             d->live[d->live_count++] = s;
         for (size_t k = 0; k < v->block_count; k++) {

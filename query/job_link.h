@@ -12,11 +12,9 @@
 #ifndef QUERY_JOB_LINK_H
 #define QUERY_JOB_LINK_H
 
-#include <stdatomic.h>
-
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/err.h"
+#include "query/query.h"
 
 #define LINK_HEAD_BYTES 9
 
@@ -78,8 +76,8 @@ struct link_call {
     uint32_t number;
     struct slice job;
     uint64_t deadline_mono_ns;
-    const atomic_bool *cancel; /* may be NULL */
-    uint64_t silence_ns;       /* a worker that says nothing for so long is gone */
+    const struct query_source *source; /* tells when it is cancelled; may be NULL */
+    uint64_t silence_ns;               /* a worker that says nothing for so long is gone */
 };
 
 /* Asks and waits. After LINK_END_RESULT the payload is the last frame's (job_link_take). *leaving:

@@ -167,6 +167,18 @@ struct query_trace_result {
 
 /* ---- a pool of workers ---- */
 
+/* Whether nobody waits for a job's result any more: it was told, or who asked has gone. */
+struct query_cancel {
+    atomic_bool told;
+    bool (*gone)(const void *asker); /* may be NULL; any thread */
+    const void *asker;
+};
+
+static inline bool query_cancel_wanted(const struct query_cancel *c)
+{
+    return atomic_load_explicit(&c->told, memory_order_relaxed) || (c->gone && c->gone(c->asker));
+}
+
 /* One piece of a query's data: a block or some of its row groups, or the tenant's live sections. A
  * trace is found in the whole block, whatever the row groups. */
 struct query_source {
@@ -175,13 +187,13 @@ struct query_source {
     const struct catalog_view *view; /* live: its sections */
     /* Of a block: row groups [first, end); end 0: all. */
     uint32_t row_group_first, row_group_end;
-    const atomic_bool *cancel; /* true: nobody waits for the result any more; NULL: never */
+    const struct query_cancel *cancel; /* NULL: never */
 };
 
 /* Looked at before each row group; a job that is cancelled fails with ERR_CANCELLED. */
 static inline bool query_is_cancelled(const struct query_source *s)
 {
-    return s->cancel && atomic_load_explicit(s->cancel, memory_order_relaxed);
+    return s->cancel && query_cancel_wanted(s->cancel);
 }
 
 struct query_worker {

@@ -19,7 +19,7 @@ struct serving {
     uint32_t number;    /* hold mu: of the running job */
     uint64_t told_ns;   /* hold mu: when it last said that it is alive */
     bool broken;        /* hold mu: the other side is gone */
-    atomic_bool cancel; /* of the running job */
+    struct query_cancel cancel; /* of the running job */
 };
 
 struct job_server {
@@ -48,7 +48,7 @@ static void hear(struct job_server *s, struct serving *v, uint64_t now)
     pthread_mutex_lock(&v->mu);
     while (v->running && !v->broken && (rc = job_link_poll(&v->link, 0, &f, &err)) == 0) {
         if (f.type == LINK_CANCEL && f.number == v->number)
-            atomic_store(&v->cancel, true);
+            atomic_store(&v->cancel.told, true);
     }
     if (v->running && !v->broken && rc >= 0 && now - v->told_ns >= LINK_ALIVE_NS) {
         v->told_ns = now;
@@ -56,7 +56,7 @@ static void hear(struct job_server *s, struct serving *v, uint64_t now)
     }
     if (rc < 0) {
         v->broken = true;
-        atomic_store(&v->cancel, true);
+        atomic_store(&v->cancel.told, true);
         LOG_DEBUG(&s->log, "a frontend went away while its job ran", KV_ERR(&err));
     }
     pthread_mutex_unlock(&v->mu);
@@ -95,7 +95,7 @@ static void set_running(struct job_server *s, struct serving *v, bool running, u
     v->number = number;
     v->told_ns = clock_mono_ns(s->opts.clock);
     if (running)
-        atomic_store(&v->cancel, false);
+        atomic_store(&v->cancel.told, false);
     pthread_mutex_unlock(&v->mu);
     pthread_mutex_lock(&s->mu);
     s->busy += running ? 1u : -1u;

@@ -198,7 +198,7 @@ struct asked {
 };
 
 static struct asked ask_for(struct bench *b, const char *name, uint64_t ms,
-                            const atomic_bool *cancel)
+                            const struct query_cancel *cancel)
 {
     struct asked q = {.arena = arena_new(ARENA_BYTES)};
     static struct catalog_block block = {.meta.version = BLOCK_VPARQUET4};
@@ -344,7 +344,7 @@ static void an_error_of_the_job_is_its_answer(void **state)
 static void *cancel_soon(void *flag)
 {
     usleep(100000);
-    atomic_store((atomic_bool *)flag, true);
+    atomic_store(&((struct query_cancel *)flag)->told, true);
     return NULL;
 }
 
@@ -352,7 +352,7 @@ static void a_cancel_reaches_the_running_job(void **state)
 {
     (void)state;
     struct bench b;
-    atomic_bool cancel = false;
+    struct query_cancel cancel = {0};
     pthread_t t;
     start(&b, (struct pools_opts){.in_process = 0});
     add(&b, SERVES, "slow")->echo.waits = true;
@@ -387,7 +387,7 @@ static void a_job_in_the_queue_waits_no_longer_than_its_query(void **state)
 {
     (void)state;
     struct bench b;
-    atomic_bool cancel = true;
+    struct query_cancel cancel = {.told = true};
     struct pool_grant held;
     struct err err;
     const struct query_job job = {.deadline_mono_ns = UINT64_MAX};
