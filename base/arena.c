@@ -30,6 +30,7 @@ struct arena {
     size_t limit;
     size_t used;
     size_t next_cap;
+    bool starved; /* there was no memory, rather than no room */
 };
 
 struct arena *arena_new(size_t limit_bytes)
@@ -102,8 +103,10 @@ void *arena_alloc(struct arena *a, size_t n)
         bool large = n > a->next_cap / 2;
         size_t cap = large ? n : a->next_cap;
         struct chunk *fresh = malloc(sizeof *fresh + cap);
-        if (!fresh)
+        if (!fresh) {
+            a->starved = true;
             return NULL;
+        }
         fresh->cap = cap;
         fresh->used = 0;
         if (large && c) {
@@ -196,6 +199,8 @@ void *arena_kept(const struct arena *a, arena_cleanup_fn *fn)
 
 int arena_err(const struct arena *a, struct err *err, const char *what)
 {
+    if (a->starved)
+        return err_set(err, ERR_NOMEM, "no memory for %s: %zu bytes are in use", what, a->used);
     return err_set(err, ERR_LIMIT, "%s does not fit: %zu of %zu bytes are in use", what, a->used,
                    a->limit);
 }

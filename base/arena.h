@@ -33,7 +33,7 @@ bool arena_on_reset(struct arena *a, arena_cleanup_fn *fn, void *ctx);
 /* The ctx last registered with fn, or NULL: for what is made once an arena, when it is first used. */
 void *arena_kept(const struct arena *a, arena_cleanup_fn *fn);
 
-/* The error for an allocation that the arena refused. */
+/* The error for an allocation that the arena refused: ERR_LIMIT, or ERR_NOMEM once malloc has. */
 int arena_err(const struct arena *a, struct err *err, const char *what);
 
 #endif

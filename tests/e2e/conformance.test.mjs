@@ -2,60 +2,14 @@
  * 3.0.3, over Tempo's own blocks, over spans that are not in blocks yet, and over blocks that
  * Rubato built from the same requests. */
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { promisify } from 'node:util';
-import { request } from './lib/http.mjs';
+import { check, config, data, sendFrames } from './lib/conformance.mjs';
 import { built } from './lib/query.mjs';
-import { Rubato, root } from './lib/rubato.mjs';
+import { Rubato } from './lib/rubato.mjs';
 import { drivers, putTree } from './lib/stores.mjs';
-import { forEachOf } from './lib/wait.mjs';
 
-const data = path.join(root, 'tests/data/conformance');
 const local = drivers.find((d) => d.kind === 'local');
-/* The reference servers were asked with spss=1000 and over all time. */
-const config = {
-    multitenancy_enabled: true,
-    query_frontend: { search: { max_spans_per_span_set: 100000, max_duration: '0s' } },
-};
-
-/* The requests of a frame file: a 4-byte big-endian length before each. */
-function frames(name) {
-    const bytes = execFileSync('zstd', ['-dcq', path.join(data, `${name}.frames.zst`)], {
-        maxBuffer: 1 << 30,
-    });
-    const out = [];
-    for (let at = 0; at < bytes.length; at += 4 + bytes.readUInt32BE(at))
-        out.push(bytes.subarray(at + 4, at + 4 + bytes.readUInt32BE(at)));
-    return out;
-}
-
-async function sendFrames(rubato, tenant) {
-    await forEachOf(frames(tenant), 16, async (body) => {
-        const r = await request(rubato.otlpHttp, {
-            method: 'POST',
-            body,
-            headers: { 'content-type': 'application/x-protobuf', 'x-scope-orgid': tenant },
-        });
-        assert.equal(r.status, 200, r.text);
-    });
-}
-
-async function check(rubato) {
-    const said = await promisify(execFile)(
-        'python3',
-        [
-            path.join(root, 'tests/conformance/conformance.py'),
-            'check',
-            path.join(data, 'expected.jsonl.xz'),
-            rubato.api,
-            '-v',
-        ],
-        { maxBuffer: 1 << 28 },
-    ).catch((e) => e);
-    assert.match(said.stdout, /^552 passed, 0 failed$/m, `${said.stdout}${said.stderr}`);
-}
 
 describe('the conformance set', { concurrency: false }, () => {
     test("over Tempo's blocks", async (t) => {
