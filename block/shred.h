@@ -17,6 +17,13 @@ void shredder_free(struct shredder *s);
 int shredder_reset(struct shredder *s, const struct block_dedicated *dedicated, size_t count,
                    struct err *err);
 
+/* What of a list of dedicated columns vParquet4 can hold, in order: strings of spans and resources
+ * without options, ten of each, each name once and none that has a column of its own anyway. A meta
+ * that lists others is not searched by Tempo 2.7. Returns how many; out has room for count and may
+ * be list. */
+size_t shred_dedicated(const struct block_dedicated *list, size_t count,
+                       struct block_dedicated *out);
+
 /* Adds one trace as one row, computing nested sets, root, service stats and times. All spans of
  * trace have the same trace id. Rows must come in ascending trace-id order (asserted). String bytes
  * are not copied: they must live until the columns have been used. STRING columns get valid UTF-8

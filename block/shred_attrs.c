@@ -31,6 +31,42 @@ static const struct static_attr span_statics[] = {
     {SLICE("http.status_code"), VALUE_INT, BLOCK_SPAN_HTTP_STATUS},
 };
 
+static const struct static_attr *statics_of(bool resource, size_t *count)
+{
+    *count = resource ? sizeof resource_statics / sizeof *resource_statics
+                      : sizeof span_statics / sizeof *span_statics;
+    return resource ? resource_statics : span_statics;
+}
+
+static bool has_string_column(const struct block_dedicated *d)
+{
+    size_t count;
+    const struct static_attr *statics = statics_of(d->scope == BLOCK_SCOPE_RESOURCE, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (statics[i].type == VALUE_STRING && slice_eq(statics[i].name, d->name))
+            return true;
+    }
+    return false;
+}
+
+size_t shred_dedicated(const struct block_dedicated *list, size_t count,
+                       struct block_dedicated *out)
+{
+    size_t kept = 0, of_scope[] = {[BLOCK_SCOPE_SPAN] = 0, [BLOCK_SCOPE_RESOURCE] = 0};
+    for (size_t i = 0; i < count; i++) {
+        const struct block_dedicated d = list[i];
+        bool wanted = d.scope != BLOCK_SCOPE_EVENT && d.type == BLOCK_DEDICATED_STRING &&
+                      !d.is_array && !d.is_blob && !has_string_column(&d);
+        for (size_t k = 0; k < kept && wanted; k++)
+            wanted = out[k].scope != d.scope || !slice_eq(out[k].name, d.name);
+        if (wanted && of_scope[d.scope] < BLOCK_DEDICATED_MAX) {
+            of_scope[d.scope]++;
+            out[kept++] = d;
+        }
+    }
+    return kept;
+}
+
 /* Which leaves of their own the values of a key go to. Static ones come before dedicated ones. */
 static void route_key(const struct shredder *s, const struct attr_group *g, struct attr_key *key)
 {
@@ -48,9 +84,8 @@ static void route_key(const struct shredder *s, const struct attr_group *g, stru
             key->leaf[VALUE_STRING] = leaf;
         leaf++;
     }
-    const struct static_attr *statics = resource ? resource_statics : span_statics;
-    size_t count = resource ? sizeof resource_statics / sizeof *resource_statics
-                            : sizeof span_statics / sizeof *span_statics;
+    size_t count;
+    const struct static_attr *statics = statics_of(resource, &count);
     for (size_t i = 0; i < count; i++) {
         if (slice_eq(statics[i].name, key->name))
             key->leaf[statics[i].type] = statics[i].leaf;

@@ -42,19 +42,6 @@ struct merge {
 
 /* ---- what goes together ---- */
 
-static bool dedicated_same(const struct block_meta *a, const struct block_meta *b)
-{
-    if (a->dedicated_count != b->dedicated_count)
-        return false;
-    for (size_t i = 0; i < a->dedicated_count; i++) {
-        const struct block_dedicated *x = &a->dedicated[i], *y = &b->dedicated[i];
-        if (x->scope != y->scope || x->type != y->type || x->is_array != y->is_array ||
-            x->is_blob != y->is_blob || !slice_eq(x->name, y->name))
-            return false;
-    }
-    return true;
-}
-
 static int inputs_check(const struct block_merge_opts *o, struct err *err)
 {
     if (o->input_count == 0)
@@ -75,10 +62,6 @@ static int inputs_check(const struct block_merge_opts *o, struct err *err)
                            "blocks %s and %s have replication factors %u and %u: they are not "
                            "merged",
                            a, b, first->replication_factor, m->replication_factor);
-        if (!dedicated_same(first, m))
-            return err_set(err, ERR_INVALID,
-                           "blocks %s and %s have different dedicated columns: they are not merged",
-                           a, b);
         for (size_t k = 0; k < i; k++) {
             if (memcmp(o->inputs[k]->id, m->id, 16) == 0)
                 return err_set(err, ERR_INVALID, "block %s is to be merged with itself", b);
@@ -87,21 +70,24 @@ static int inputs_check(const struct block_merge_opts *o, struct err *err)
     return 0;
 }
 
-/* The entries that have a column in vParquet4; the attributes of the others are stored like any. */
-static int dedicated_keep(const struct block_meta *m, struct arena *a, struct block_dedicated **out,
-                          size_t *count, struct err *err)
+/* The inputs' lists one behind the other, as far as vParquet4 has columns for them; the attributes
+ * of other entries are stored like any. */
+static int dedicated_join(const struct block_merge_opts *o, struct arena *a,
+                          struct block_dedicated **out, size_t *count, struct err *err)
 {
-    struct block_places places = {0};
-    *count = 0;
-    *out = arena_array(a, struct block_dedicated, m->dedicated_count);
+    size_t all = 0;
+    for (size_t i = 0; i < o->input_count; i++)
+        all += o->inputs[i]->dedicated_count;
+    *out = arena_array(a, struct block_dedicated, all);
     if (!*out)
         return arena_err(a, err, "the list of dedicated columns");
-    for (size_t i = 0; i < m->dedicated_count; i++) {
-        int leaf = block_dedicated_leaf(&places, &m->dedicated[i]);
-        if (leaf >= 0 && leaf < BLOCK_V4_LEAVES && !m->dedicated[i].is_array &&
-            !m->dedicated[i].is_blob)
-            (*out)[(*count)++] = m->dedicated[i];
+    *count = 0;
+    for (size_t i = 0; i < o->input_count; i++) {
+        const struct block_meta *in = o->inputs[i];
+        for (size_t k = 0; k < in->dedicated_count; k++)
+            (*out)[(*count)++] = in->dedicated[k];
     }
+    *count = shred_dedicated(*out, *count, *out);
     return 0;
 }
 
@@ -137,7 +123,7 @@ static int writer_begin(struct merge *m, struct arena *a, uint64_t objects_max)
     }
     if (w.start_unix_ns == 0) /* an input does not tell, and no search would see it */
         w.end_unix_ns = 0;
-    int rc = dedicated_keep(first, a, &dedicated, &w.dedicated_count, m->err);
+    int rc = dedicated_join(o, a, &dedicated, &w.dedicated_count, m->err);
     w.dedicated = dedicated;
     return rc < 0 ? rc : block_writer_begin(m->writer, &w, m->err);
 }

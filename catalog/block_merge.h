@@ -49,12 +49,11 @@ struct block_merge_opts {
 };
 
 /* The new block has the first input's replication factor, one compaction level more than the
- * highest of the inputs, and all of their time. Its dedicated columns are those of the inputs that
- * vParquet4 can hold, listed in the arena. meta.json is written last: a failure leaves at most
+ * highest of the inputs, and all of their time. Its dedicated columns are those of the inputs, the
+ * first input's first, as far as vParquet4 can hold them, listed in the arena. meta.json is written last: a failure leaves at most
  * objects that no reader sees.
  *
- * ERR_INVALID: inputs of several tenants, of several replication factors, or with different
- * dedicated columns, or no spans in them. ERR_CORRUPT names the input. stats may be NULL. */
+ * ERR_INVALID: inputs of several tenants or replication factors, or no spans in them. ERR_CORRUPT names the input. stats may be NULL. */
 int block_merge(const struct block_merge_opts *opts, struct arena *a, struct block_meta *meta,
                 struct block_merge_stats *stats, struct err *err);
 

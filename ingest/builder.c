@@ -7,6 +7,9 @@
 #include "ingest/ingest_limits.h"
 #include "ingest/ingest_priv.h"
 
+/* Names of a tenant's dedicated columns; they come from the configuration. */
+#define LIMIT_DEDICATED_BYTES ((size_t)1 << 20)
+
 /* The sections of one tenant in a build. */
 struct tenant_build {
     struct slice tenant;
@@ -18,7 +21,36 @@ struct builder {
     struct ingest *in;
     struct block_writer *writer;
     struct span_batch batch;
+    struct arena *arena;                   /* of one block: the names of… */
+    VEC(struct block_dedicated) dedicated; /* …its dedicated columns */
 };
+
+/* What the tenant's new blocks dedicate columns to: struct app_dedicated_column. */
+static const struct config_items *dedicated_columns(const struct ingest *in, struct slice tenant)
+{
+    (void)tenant; /* one list for all of them */
+    return &in->opts.app->cfg.storage.trace.block.parquet_dedicated_columns;
+}
+
+static int take_dedicated(struct builder *bd, struct slice tenant, struct err *err)
+{
+    const struct config_items *items = dedicated_columns(bd->in, tenant);
+    arena_reset(bd->arena);
+    vec_reset(&bd->dedicated);
+    for (size_t i = 0; i < items->count; i++) {
+        const struct app_dedicated_column *c = (const struct app_dedicated_column *)items->at + i;
+        struct block_dedicated d = {
+            .scope = slice_eq(c->scope, SLICE("resource")) ? BLOCK_SCOPE_RESOURCE
+                     : slice_eq(c->scope, SLICE("event"))  ? BLOCK_SCOPE_EVENT
+                                                           : BLOCK_SCOPE_SPAN,
+            .type = slice_eq(c->type, SLICE("int")) ? BLOCK_DEDICATED_INT : BLOCK_DEDICATED_STRING};
+        if (!arena_slice(bd->arena, c->name, &d.name) || !vec_push(&bd->dedicated, d))
+            return err_set(err, ERR_NOMEM, "no memory for the list of dedicated columns");
+    }
+    bd->dedicated.count =
+        (uint32_t)shred_dedicated(bd->dedicated.at, bd->dedicated.count, bd->dedicated.at);
+    return 0;
+}
 
 static int decode_all(struct ingest *in, const struct tenant_build *t, uint64_t deadline,
                       struct shared_bytes **raws, uint32_t *raw_count, struct span_batch *batch,
@@ -70,8 +102,6 @@ static int build_block(struct builder *bd, const struct catalog_build *b,
     uint64_t deadline = clock_mono_ns(app->clock) + BLOCK_WRITE_TIMEOUT_S * NS_PER_S;
     struct block_writer_opts opts = {
         .tenant = t->tenant,
-        .dedicated = in->dedicated.at,
-        .dedicated_count = in->dedicated.count,
         .row_group_bytes = app->cfg.storage.trace.block.parquet_row_group_size_bytes,
         .bloom_false_positive = app->cfg.storage.trace.block.bloom_filter_false_positive,
         .bloom_shard_bytes = (uint32_t)app->cfg.storage.trace.block.bloom_filter_shard_size_bytes,
@@ -86,6 +116,10 @@ static int build_block(struct builder *bd, const struct catalog_build *b,
     span_batch_reset(&bd->batch);
     int rc = raws ? decode_all(in, t, deadline, raws, &raw_count, &bd->batch, err)
                   : err_set(err, ERR_NOMEM, "no memory for a build");
+    if (rc == 0)
+        rc = take_dedicated(bd, t->tenant, err);
+    opts.dedicated = bd->dedicated.at;
+    opts.dedicated_count = bd->dedicated.count;
     if (rc == 0)
         rc = block_writer_begin(bd->writer, &opts, err);
     if (rc == 0)
@@ -108,8 +142,7 @@ static int build_block(struct builder *bd, const struct catalog_build *b,
     return rc;
 }
 
-static struct tenant_build *tenant_of(struct tenant_build *list, size_t *count,
-                                      struct slice tenant)
+static struct tenant_build *tenant_of(struct tenant_build *list, size_t *count, struct slice tenant)
 {
     for (size_t i = 0; i < *count; i++) {
         if (slice_eq(list[i].tenant, tenant))
@@ -129,8 +162,7 @@ static int build_blocks(struct builder *bd, struct catalog_build *b, struct err 
     for (size_t i = 0; i < b->segment_count && rc == 0; i++) {
         struct catalog_segment *s = b->segments[i];
         for (uint32_t k = 0; k < s->footer.section_count; k++) {
-            struct tenant_build *t =
-                tenant_of(tenants, &count, s->footer.sections[k].tenant);
+            struct tenant_build *t = tenant_of(tenants, &count, s->footer.sections[k].tenant);
             if (!vec_push(&t->sections, (struct catalog_section){s, &s->footer.sections[k], k}))
                 rc = err_set(err, ERR_NOMEM, "no memory for a build");
         }
@@ -197,8 +229,10 @@ void *builder_thread(void *arg)
         in->shared.building = 1;
         pthread_mutex_unlock(&in->shared.mu);
         struct err err = {0};
-        int rc = catalog_wait(in->opts.catalog,
-                              clock_mono_ns(in->opts.app->clock) + NS_PER_S, NULL);
+        int rc =
+            catalog_wait(in->opts.catalog, clock_mono_ns(in->opts.app->clock) + NS_PER_S, NULL);
+        if (rc == 0 && !bd.arena && !(bd.arena = arena_new(LIMIT_DEDICATED_BYTES)))
+            rc = err_set(&err, ERR_NOMEM, "no memory for a build");
         if (rc == 0 && !bd.writer)
             rc = block_writer_new(in->opts.app->store, &bd.writer, &err);
         if (rc == 0)
@@ -220,8 +254,8 @@ void *builder_thread(void *arg)
         pthread_cond_broadcast(&in->shared.idle);
         if (did && rc == 0)
             continue; /* perhaps there is more */
-        uint64_t until = clock_mono_ns(in->opts.app->clock) +
-                         (pause_ns ? pause_ns : STEP_MS * NS_PER_MS);
+        uint64_t until =
+            clock_mono_ns(in->opts.app->clock) + (pause_ns ? pause_ns : STEP_MS * NS_PER_MS);
         struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_S),
                               .tv_nsec = (long)(until % NS_PER_S)};
         if (!in->shared.stop)
@@ -230,5 +264,7 @@ void *builder_thread(void *arg)
     pthread_mutex_unlock(&in->shared.mu);
     block_writer_free(bd.writer);
     span_batch_clear(&bd.batch);
+    vec_free(&bd.dedicated);
+    arena_free(bd.arena);
     return NULL;
 }

@@ -58,25 +58,6 @@ static void register_metrics(struct ingest *in, struct metrics *m)
     in->m.queue = metrics_gauge(m, "tempo_ingester_flush_queue_length", "Flushes in flight.");
 }
 
-static int take_dedicated(struct ingest *in, struct err *err)
-{
-    const struct config_items *items =
-        &in->opts.app->cfg.storage.trace.block.parquet_dedicated_columns;
-    for (size_t i = 0; i < items->count; i++) {
-        const struct app_dedicated_column *c = (const struct app_dedicated_column *)items->at + i;
-        struct block_dedicated d = {.name = c->name};
-        if (slice_eq(c->scope, SLICE("resource")))
-            d.scope = BLOCK_SCOPE_RESOURCE;
-        /* vParquet4 holds strings of spans and resources; a meta with others is not searched by
-         * Tempo 2.7. */
-        if (slice_eq(c->type, SLICE("int")) || slice_eq(c->scope, SLICE("event")))
-            continue;
-        if (!vec_push(&in->dedicated, d))
-            return err_set(err, ERR_NOMEM, "no memory for the write path");
-    }
-    return 0;
-}
-
 int ingest_new(const struct ingest_opts *opts, struct ingest **out, struct err *err)
 {
     struct ingest *in = calloc(1, sizeof *in);
@@ -94,9 +75,7 @@ int ingest_new(const struct ingest_opts *opts, struct ingest **out, struct err *
     pthread_cond_init(&in->shared.idle, &attr);
     pthread_condattr_destroy(&attr);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    int rc = take_dedicated(in, err);
-    if (rc == 0)
-        rc = pool_new("decode", cpus > 0 ? (uint32_t)cpus : 2, &in->decoders, err);
+    int rc = pool_new("decode", cpus > 0 ? (uint32_t)cpus : 2, &in->decoders, err);
     if (rc == 0)
         rc = rate_limiter_new(&in->rate, err);
     if (rc < 0) {
@@ -185,7 +164,6 @@ void ingest_free(struct ingest *in)
     ingest_stop(in);
     rate_limiter_free(in->rate);
     push_scratch_free(in->shared.scratch);
-    vec_free(&in->dedicated);
     pthread_cond_destroy(&in->shared.work);
     pthread_cond_destroy(&in->shared.idle);
     pthread_mutex_destroy(&in->shared.mu);

@@ -68,7 +68,6 @@ struct ingest {
     } m;
     struct pool *decoders;
     struct rate_limiter *rate;
-    VEC(struct block_dedicated) dedicated; /* of new blocks; names are the configuration's */
     struct log_limit refused_lines;
 
     pthread_t flushers[LIMIT_FLUSHERS];

@@ -237,10 +237,12 @@ static int write_block(struct otlp_input *in, struct objstore *store, struct blo
 {
     struct block_tool *t = in->tool;
     struct block_writer *w = NULL;
+    size_t dedicated =
+        shred_dedicated(t->args.dedicated.at, t->args.dedicated.count, t->args.dedicated.at);
     struct block_writer_opts opts = {
         .tenant = t->args.tenant ? slice_cstr(t->args.tenant) : SLICE("single-tenant"),
         .dedicated = t->args.dedicated.at,
-        .dedicated_count = t->args.dedicated.count,
+        .dedicated_count = dedicated,
         .row_group_bytes = ROW_GROUP_BYTES,
         .bloom_false_positive = BLOOM_FALSE_POSITIVE,
         .bloom_shard_bytes = BLOOM_SHARD_BYTES,

@@ -603,6 +603,37 @@ static void a_huge_trace_takes_linear_time(void **state)
     assert_int_equal(t->c[BLOCK_STATS_SERVICE].values, N / 2);
 }
 
+static void lists_keep_what_vparquet4_has_columns_for(void **state)
+{
+    (void)state;
+    struct block_dedicated list[40] = {
+        {.scope = BLOCK_SCOPE_EVENT, .name = SLICE("event")},
+        {.scope = BLOCK_SCOPE_SPAN, .name = SLICE("int"), .type = BLOCK_DEDICATED_INT},
+        {.scope = BLOCK_SCOPE_SPAN, .name = SLICE("array"), .is_array = true},
+        {.scope = BLOCK_SCOPE_SPAN, .name = SLICE("blob"), .is_blob = true},
+        {.scope = BLOCK_SCOPE_SPAN, .name = SLICE("http.url")},
+        {.scope = BLOCK_SCOPE_RESOURCE, .name = SLICE("k8s.pod.name")},
+        {.scope = BLOCK_SCOPE_SPAN, .name = SLICE("cluster")}, /* of resources alone */
+        {.scope = BLOCK_SCOPE_SPAN, .name = SLICE("cluster")},
+        {.scope = BLOCK_SCOPE_RESOURCE, .name = SLICE("http.url")},
+        {.scope = BLOCK_SCOPE_SPAN, .name = SLICE("http.status_code")}, /* whose column has ints */
+    };
+    static const char names[] = "abcdefghijklmnopqrstuvwxyz";
+    size_t count = 10;
+    for (int i = 0; i < 12; i++)
+        list[count++] =
+            (struct block_dedicated){.scope = BLOCK_SCOPE_SPAN, .name = slice_of(names + i, 1)};
+    list[count++] = (struct block_dedicated){.scope = BLOCK_SCOPE_RESOURCE, .name = SLICE("last")};
+    count = shred_dedicated(list, count, list);
+    assert_int_equal(count, 12);
+    assert_true(slice_eq(list[0].name, SLICE("cluster")) && list[0].scope == BLOCK_SCOPE_SPAN);
+    assert_true(slice_eq(list[1].name, SLICE("http.url")) && list[1].scope == BLOCK_SCOPE_RESOURCE);
+    assert_true(slice_eq(list[2].name, SLICE("http.status_code")));
+    assert_true(slice_eq(list[3].name, SLICE("a")));
+    assert_true(slice_eq(list[10].name, SLICE("h"))); /* the tenth of spans */
+    assert_true(slice_eq(list[11].name, SLICE("last")));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -625,6 +656,7 @@ int main(void)
         TEST(a_reset_shredder_is_as_good_as_a_new_one),
         TEST(the_estimate_is_near_the_size_tempo_came_to),
         TEST(a_huge_trace_takes_linear_time),
+        cmocka_unit_test(lists_keep_what_vparquet4_has_columns_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include "block/block_schema.h"
 #include "catalog/block_store.h"
 #include "otlp/otlp.h"
+#include "tests/support/old_block.h"
 
 #define DEADLINE (clock_mono_ns(&clock_system) + 60 * NS_PER_S)
 
@@ -272,7 +273,45 @@ static inline void gen_trace(struct gen *g, const uint8_t id[16], uint64_t spans
     }
 }
 
-/* A block of traces with ascending ids, each id of 1..ids_of there with a probability. */
+/* Traces with ascending ids, one behind the other, each id of 1..ids_of there with a probability.
+ */
+static inline void gen_traces(struct rng *rng, unsigned ids_of, struct arena *a,
+                              struct span_batch *batch)
+{
+    for (unsigned i = 1; i <= ids_of; i++) {
+        if (rng_below(rng, 3) == 0 && (batch->spans.count || i < ids_of))
+            continue;
+        uint8_t id[16] = {0};
+        id[0] = (uint8_t)(i >> 4);
+        id[15] = (uint8_t)i;
+        struct gen g = {.rng = {rng_next(rng)}, .arena = a, .batch = batch};
+        gen_trace(&g, id, rng_below(rng, 8) ? 12 : 100, 14);
+    }
+}
+
+/* A block of another version; meta and its list live in the arena. */
+static inline void gen_old_block(struct objstore *s, struct rng *rng, enum block_version version,
+                                 const struct block_dedicated *dedicated, size_t dedicated_count,
+                                 unsigned ids_of, struct arena *a, struct block_meta *meta)
+{
+    struct span_batch batch = {0};
+    struct old_block block;
+    struct old_block_opts opts = {.version = version,
+                                  .tenant = "acme",
+                                  .dedicated = dedicated,
+                                  .dedicated_count = dedicated_count,
+                                  .row_group_rows = 1 + (uint32_t)rng_below(rng, 40)};
+    uint64_t half = rng_next(rng);
+    memcpy(opts.id, &half, 8);
+    gen_traces(rng, ids_of, a, &batch);
+    old_block_make(&opts, &batch, a, &block);
+    old_block_put(s, &block);
+    *meta = block.meta;
+    meta->replication_factor = 0; /* as the other inputs have it */
+    span_batch_clear(&batch);
+}
+
+/* A block of ours. */
 static inline void gen_block(struct objstore *s, struct rng *rng, struct slice tenant,
                              const struct block_dedicated *dedicated, size_t dedicated_count,
                              unsigned ids_of, uint64_t row_group_bytes, struct block_meta *meta)
@@ -293,22 +332,17 @@ static inline void gen_block(struct objstore *s, struct rng *rng, struct slice t
     memcpy(opts.id, &half, 8);
     ok(block_writer_new(s, &w, &err), &err);
     ok(block_writer_begin(w, &opts, &err), &err);
+    gen_traces(rng, ids_of, a, &batch);
     uint32_t order[256];
-    bool any = false;
-    for (unsigned i = 1; i <= ids_of; i++) {
-        if (rng_below(rng, 3) == 0 && (any || i < ids_of))
-            continue;
-        uint8_t id[16] = {0};
-        id[0] = (uint8_t)(i >> 4);
-        id[15] = (uint8_t)i;
-        struct gen g = {.rng = {rng_next(rng)}, .arena = a, .batch = &batch};
-        span_batch_reset(&batch);
-        gen_trace(&g, id, rng_below(rng, 8) ? 12 : 100, 14);
-        for (uint32_t k = 0; k < batch.spans.count; k++)
-            order[k] = k;
-        const struct trace t = {&batch, order, batch.spans.count};
+    for (uint32_t i = 0, next; i < batch.spans.count; i = next) {
+        const uint8_t *id = batch.spans.at[i].trace_id;
+        for (next = i; next < batch.spans.count; next++) {
+            if (memcmp(batch.spans.at[next].trace_id, id, 16) != 0)
+                break;
+            order[next - i] = next;
+        }
+        const struct trace t = {&batch, order, next - i};
         ok(block_writer_add(w, &t, &err), &err);
-        any = true;
     }
     ok(block_writer_finish(w, meta, &err), &err);
     block_writer_free(w);
