@@ -2,15 +2,19 @@
  * level streams of a block are long runs (seven attribute columns, six of them empty lists), so
  * runs are found and filled eight levels at a time.
  *
- * The encoder decides at every eighth value: if the next eight are equal, a run starts and takes
- * all that follow; otherwise they become a bit-packed group. Short runs inside groups are left
- * there: a run costs two bytes, a group of levels one to three. */
+ * The encoder decides at every eighth value: where a long run starts, it takes all that follow; what
+ * lies before it becomes bit-packed groups, as many as there are under one header. A run of eight
+ * indices is long. One of levels is at 64 only: zstd finds what comes again in packed groups, which
+ * levels mostly do, and finds it worse the more often runs stand between them. (Against runs from
+ * eight on and at most 63 groups, shop becomes 3.2 % smaller, edge 3.0 %.) */
 #include "block/parquet_encoding.h"
 
 #include <assert.h>
 
-/* So many groups under one header that the header stays one byte. */
-#define GROUPS_MAX 63
+/* So many groups under one header that the header stays within two bytes. */
+#define GROUPS_MAX 8191
+/* A run of levels that is worth its place among groups. */
+#define RUN_GROUPS 8
 
 #define LANES(v) (UINT64_C(0x0101010101010101) * (v))
 
@@ -59,41 +63,63 @@ static uint8_t *put_run(uint8_t *out, size_t count, uint32_t value, unsigned wid
     return out;
 }
 
-static inline bool eight_levels_equal(const uint8_t *p)
+/* A header of bit-packed groups. */
+static uint8_t *put_groups(uint8_t *out, size_t groups)
 {
-    return load_u64le(p) == LANES(*p);
+    uint64_t head = (uint64_t)groups << 1 | 1;
+    if (head >= 0x80)
+        *out++ = (uint8_t)(head | 0x80);
+    *out++ = (uint8_t)(head >= 0x80 ? head >> 7 : head);
+    return out;
+}
+
+/* How many of the groups lie before RUN_GROUPS that hold one level. */
+static size_t groups_before_run(const uint8_t *p, size_t groups)
+{
+    uint64_t last = 0;
+    size_t same = 0;
+    for (size_t i = 0; i < groups; i++) {
+        uint64_t group = load_u64le(p + i * 8);
+        bool equal = group == LANES(group & 0xff);
+        same = !equal ? 0 : group == last ? same + 1 : 1;
+        last = group;
+        if (same == RUN_GROUPS)
+            return i + 1 - RUN_GROUPS;
+    }
+    return groups;
 }
 
 int hybrid_encode_levels(const uint8_t *levels, size_t count, unsigned width, struct buf *out)
 {
     assert(width > 0 && width < 8);
-    size_t i = 0;
-    while (i < count) {
-        int rc = buf_reserve(out, RUN_BYTES_MAX + GROUPS_MAX * 8 + BITS_SLACK);
+    for (size_t i = 0; i < count;) {
+        const uint8_t *at = levels + i;
+        size_t left = count - i;
+        size_t run = level_run(at, left);
+        bool is_run = run >= RUN_GROUPS * 8 || run == left;
+        size_t groups = left / 8 < GROUPS_MAX ? left / 8 : GROUPS_MAX;
+        groups = is_run ? 0 : groups_before_run(at, groups);
+        int rc = buf_reserve(out, RUN_BYTES_MAX + (groups + 1) * width + BITS_SLACK);
         if (rc < 0)
             return rc;
-        size_t run = level_run(levels + i, count - i);
-        if (run >= 8 || run == count - i) {
-            uint8_t *end = put_run(out->ptr + out->len, run, levels[i], width);
-            out->len = (size_t)(end - out->ptr);
+        uint8_t *end = out->ptr + out->len;
+        if (is_run) {
+            end = put_run(end, run, *at, width);
             i += run;
-            continue;
-        }
-        size_t groups = 1;
-        while (groups < GROUPS_MAX && count - i >= (groups + 1) * 8 &&
-               !eight_levels_equal(levels + i + groups * 8))
-            groups++;
-        out->ptr[out->len] = (uint8_t)(groups << 1 | 1);
-        if (count - i >= groups * 8) {
-            bits_pack8(levels + i, groups, width, out->ptr + out->len + 1);
+        } else if (groups > 0) {
+            end = put_groups(end, groups);
+            bits_pack8(at, groups, width, end);
+            end += groups * width;
             i += groups * 8;
         } else {
             uint8_t last[8] = {0};
-            memcpy(last, levels + i, count - i);
-            bits_pack8(last, 1, width, out->ptr + out->len + 1);
+            memcpy(last, at, left);
+            end = put_groups(end, 1);
+            bits_pack8(last, 1, width, end);
+            end += width;
             i = count;
         }
-        out->len += 1 + groups * width;
+        out->len = (size_t)(end - out->ptr);
     }
     return 0;
 }
@@ -107,37 +133,37 @@ static inline bool eight_indices_equal(const uint32_t *p)
 int hybrid_encode_indices(const uint32_t *indices, size_t count, unsigned width, struct buf *out)
 {
     assert(width <= 32);
-    size_t i = 0;
-    while (i < count) {
-        int rc = buf_reserve(out, RUN_BYTES_MAX + GROUPS_MAX * 32 + BITS_SLACK);
+    for (size_t i = 0; i < count;) {
+        const uint32_t *at = indices + i;
+        size_t left = count - i, groups = 0;
+        size_t run = width == 0 ? left
+                     : left >= 8 && !eight_indices_equal(at) ? 1
+                                                             : index_run(at, left);
+        bool is_run = run >= 8 || run == left;
+        while (!is_run && groups < GROUPS_MAX && left >= (groups + 1) * 8 &&
+               !eight_indices_equal(at + groups * 8))
+            groups++;
+        int rc = buf_reserve(out, RUN_BYTES_MAX + (groups + 1) * width + BITS_SLACK);
         if (rc < 0)
             return rc;
-        size_t left = count - i;
-        size_t run = width == 0 ? left
-                     : left >= 8 && !eight_indices_equal(indices + i)
-                         ? 1
-                         : index_run(indices + i, left);
-        if (run >= 8 || run == left) {
-            uint8_t *end = put_run(out->ptr + out->len, run, indices[i], width);
-            out->len = (size_t)(end - out->ptr);
+        uint8_t *end = out->ptr + out->len;
+        if (is_run) {
+            end = put_run(end, run, *at, width);
             i += run;
-            continue;
-        }
-        size_t groups = 1;
-        while (groups < GROUPS_MAX && left >= (groups + 1) * 8 &&
-               !eight_indices_equal(indices + i + groups * 8))
-            groups++;
-        out->ptr[out->len] = (uint8_t)(groups << 1 | 1);
-        if (left >= groups * 8) {
-            bits_pack32(indices + i, groups, width, out->ptr + out->len + 1);
+        } else if (groups > 0) {
+            end = put_groups(end, groups);
+            bits_pack32(at, groups, width, end);
+            end += groups * width;
             i += groups * 8;
         } else {
             uint32_t last[8] = {0};
-            memcpy(last, indices + i, left * sizeof *last);
-            bits_pack32(last, 1, width, out->ptr + out->len + 1);
+            memcpy(last, at, left * sizeof *last);
+            end = put_groups(end, 1);
+            bits_pack32(last, 1, width, end);
+            end += width;
             i = count;
         }
-        out->len += 1 + groups * width;
+        out->len = (size_t)(end - out->ptr);
     }
     return 0;
 }

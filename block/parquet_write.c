@@ -15,6 +15,9 @@
 #include <zlib.h>
 
 #define PAGE_BYTES_DEFAULT 256901
+/* Numbers by which a chunk's encoding is chosen, and with fewer than which nothing is. */
+#define SAMPLE_VALUES 2048
+#define SAMPLE_VALUES_LEAST 128
 /* By this much the output may grow before it is drained. */
 #define DRAIN_BYTES ((size_t)1 << 20)
 #define SHELF_BYTES_DEFAULT ((size_t)4 << 20)
@@ -254,14 +257,6 @@ static bool dictionary_pays(const struct column *c)
     return dict + (size_t)c->values * width / 8 <= plain;
 }
 
-/* All pages of a chunk have it: Tempo takes the dictionary for all there is. */
-static enum parquet_encoding chunk_encoding(const struct leaf_writer *leaf, const struct column *c)
-{
-    if (leaf->node->encoding != PARQUET_RLE_DICTIONARY)
-        return leaf->node->encoding;
-    return c->has_dict && dictionary_pays(c) ? PARQUET_RLE_DICTIONARY : PARQUET_PLAIN;
-}
-
 static int encode_bytes(struct parquet_writer *w, enum parquet_encoding encoding,
                         const struct column *c, uint32_t first, uint32_t count, struct buf *out,
                         struct err *err)
@@ -326,6 +321,52 @@ static int encode_values(struct parquet_writer *w, enum parquet_encoding encodin
         break;
     }
     return rc < 0 ? parquet_no_room(err, rc) : 0;
+}
+
+/* ---- the encoding of a chunk ---- */
+
+/* Stored size of the first values of a chunk. */
+static int sample_bytes(struct parquet_writer *w, const struct leaf_writer *leaf,
+                        enum parquet_encoding encoding, const struct column *c, uint32_t count,
+                        size_t *bytes, struct err *err)
+{
+    buf_reset(&w->plain);
+    buf_reset(&w->body);
+    int rc = encode_values(w, encoding, c, 0, count, &w->plain, err);
+    if (rc == 0)
+        rc = parquet_compress(&w->compressor, leaf->node->codec, buf_view(&w->plain), &w->body,
+                              err);
+    *bytes = w->body.len;
+    return rc;
+}
+
+/* Differences are packed without regard to bytes, so that compression finds nothing more in them.
+ * Where it finds a sixteenth more in the numbers themselves, as in times of spans that begin
+ * together and in durations, those are stored. */
+static int delta_or_plain(struct parquet_writer *w, const struct leaf_writer *leaf,
+                          const struct column *c, enum parquet_encoding *out, struct err *err)
+{
+    size_t delta = 0, plain = 0;
+    uint32_t count = c->values < SAMPLE_VALUES ? c->values : SAMPLE_VALUES;
+    if (leaf->node->codec == PARQUET_UNCOMPRESSED || count < SAMPLE_VALUES_LEAST)
+        return 0;
+    int rc = sample_bytes(w, leaf, PARQUET_DELTA_BINARY_PACKED, c, count, &delta, err);
+    if (rc < 0 || delta < count / 8) /* all alike, or nearly */
+        return rc;
+    rc = sample_bytes(w, leaf, PARQUET_PLAIN, c, count, &plain, err);
+    if (rc == 0 && plain + plain / 16 < delta)
+        *out = PARQUET_PLAIN;
+    return rc;
+}
+
+/* All pages of a chunk have it: Tempo takes the dictionary for all there is. */
+static int chunk_encoding(struct parquet_writer *w, const struct leaf_writer *leaf,
+                          const struct column *c, enum parquet_encoding *out, struct err *err)
+{
+    *out = (enum parquet_encoding)leaf->node->encoding;
+    if (*out == PARQUET_RLE_DICTIONARY && !(c->has_dict && dictionary_pays(c)))
+        *out = PARQUET_PLAIN;
+    return *out == PARQUET_DELTA_BINARY_PACKED ? delta_or_plain(w, leaf, c, out, err) : 0;
 }
 
 /* ---- pages ---- */
@@ -595,10 +636,11 @@ static int put_chunk(struct parquet_writer *w, const struct leaf_writer *leaf,
     if (c->entries > LIMIT_PARQUET_CHUNK_ENTRIES)
         return err_set(err, ERR_LIMIT, "column %s: %u level entries in a row group",
                        leaf->node->name, c->entries);
-    struct chunk_info chunk = {.encoding = chunk_encoding(leaf, c),
-                               .entries = c->entries,
+    struct chunk_info chunk = {.entries = c->entries,
                                .null_count = (int64_t)c->entries - c->values};
-    int rc = seen_reserve(w, c, err);
+    int rc = chunk_encoding(w, leaf, c, &chunk.encoding, err);
+    if (rc == 0)
+        rc = seen_reserve(w, c, err);
     if (rc == 0 && chunk.encoding == PARQUET_RLE_DICTIONARY)
         rc = put_dictionary(w, leaf, c, &chunk, out, err);
     chunk.data_offset = w->offset;

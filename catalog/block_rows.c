@@ -18,6 +18,8 @@
 
 /* Stored bytes fetched at once: one wave of requests. Hit: the other columns are another wave. */
 #define WAVE_BYTES ((uint64_t)4 << 20)
+/* Of decoded pages that are let go together: with them goes what zstd keeps from page to page. */
+#define PAGES_BYTES ((size_t)1 << 20)
 /* Bytes between two wanted ranges that are cheaper to read than to ask for anew. */
 #define GAP_BYTES ((uint64_t)16 << 10)
 
@@ -534,7 +536,8 @@ static int column_read(struct block_rows *r, int leaf, uint32_t *rows, struct er
     int rc = pages_of(r, leaf, *rows, &span, err);
     if (rc < 0)
         return rc;
-    arena_reset(r->pages);
+    if (arena_used(r->pages) > PAGES_BYTES)
+        arena_reset(r->pages);
     rc = parquet_rows_decode(r->file, 0, (uint32_t)l->file_leaf,
                              raw_part(&l->dict, c->offset, dict_bytes_of(c)),
                              raw_part(&l->data, span.offset, span.bytes), span.first_row, r->row,

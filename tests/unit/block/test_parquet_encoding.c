@@ -18,7 +18,8 @@ static struct slice tight(const struct buf *b, size_t len)
 static void levels_fill(uint8_t *levels, size_t count, unsigned max, uint64_t *seed)
 {
     for (size_t i = 0; i < count;) {
-        size_t run = random_below(seed, 3) ? random_below(seed, 40) : 1;
+        static const uint32_t runs[] = {1, 40, 90, 300};
+        size_t run = random_below(seed, runs[random_below(seed, 4)]) + 1;
         uint8_t level = (uint8_t)random_below(seed, max + 1);
         for (; run > 0 && i < count; run--)
             levels[i++] = level;
@@ -68,6 +69,34 @@ static void levels_decode_to_what_was_encoded(void **state)
             levels_round_trip(levels, count, max);
         }
     }
+}
+
+static void indices_round_trip(const uint32_t *idx, size_t count, unsigned width, uint32_t limit);
+
+/* More groups than stand under one header, and runs between them that start at any place. */
+static void long_stretches_without_runs_decode(void **state)
+{
+    (void)state;
+    enum { COUNT = 150000 };
+    uint64_t seed = 3;
+    uint8_t *levels = malloc(COUNT);
+    uint32_t *idx = malloc(COUNT * sizeof *idx);
+    for (size_t i = 0; i < COUNT; i++) {
+        levels[i] = (uint8_t)random_below(&seed, 4);
+        idx[i] = random_below(&seed, 1000);
+    }
+    levels_round_trip(levels, COUNT, 3);
+    indices_round_trip(idx, COUNT, 10, 1000);
+    for (size_t at = 60000; at < COUNT - 400; at += 5000 + random_below(&seed, 9)) {
+        size_t run = 50 + random_below(&seed, 40);
+        memset(levels + at, 2, run);
+        for (size_t i = 0; i < run; i++)
+            idx[at + i] = 7;
+    }
+    levels_round_trip(levels, COUNT, 3);
+    indices_round_trip(idx, COUNT, 10, 1000);
+    free(levels);
+    free(idx);
 }
 
 static void a_long_run_of_levels_takes_few_bytes(void **state)
@@ -537,6 +566,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_decode_to_what_was_encoded),
+        cmocka_unit_test(long_stretches_without_runs_decode),
         cmocka_unit_test(a_long_run_of_levels_takes_few_bytes),
         cmocka_unit_test(worked_runs_of_the_specification_decode),
         cmocka_unit_test(levels_above_the_maximum_are_refused),
