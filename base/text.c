@@ -330,6 +330,10 @@ char *text_escape(struct slice s, size_t max, char *out, size_t out_size)
     const size_t mark = sizeof ellipsis - 1;
     if (out_size == 0)
         return out;
+    if (s.len == 0) { /* of which ptr may be NULL */
+        out[0] = 0;
+        return out;
+    }
     size_t at = 0;
     size_t fits = 0; /* the longest length that leaves room for the ellipsis */
     const uint8_t *p = s.ptr, *end = s.ptr + s.len;

@@ -97,17 +97,29 @@ static void check_round_trip(const struct column *c, int8_t type)
     arena_free(a);
 }
 
+/* The dictionary page that the bytes begin with, or nothing. */
+static struct slice dictionary_of(struct slice bytes)
+{
+    struct thrift_reader r = thrift_reader_of(bytes, "page", NULL);
+    struct page_header h;
+    if (page_header_decode(&r, &h) < 0 || h.type != PAGE_DICTIONARY)
+        return slice_of(NULL, 0);
+    return slice_of(bytes.ptr, cursor_offset(&r.cur) + h.compressed_bytes);
+}
+
 static void check_rows(const struct parquet_file *f, struct slice pages, const struct column *c,
                        struct arena *a)
 {
     struct column part;
     struct err err = {0};
     int64_t first = c->rows / 2;
-    int rc = parquet_rows_decode(f, 0, 0, slice_of(NULL, 0), pages, 0, 0, c->rows, a, &part, &err);
+    struct slice dict = dictionary_of(pages);
+    pages = slice_from(pages, dict.len);
+    int rc = parquet_rows_decode(f, 0, 0, dict, pages, 0, 0, c->rows, a, &part, &err);
     assert(rc == ERR_LIMIT || (rc == 0 && same(c, &part)));
     if (c->rows == 0)
         return;
-    rc = parquet_rows_decode(f, 0, 0, slice_of(NULL, 0), pages, 0, first, 1, a, &part, &err);
+    rc = parquet_rows_decode(f, 0, 0, dict, pages, 0, first, 1, a, &part, &err);
     assert(rc == ERR_LIMIT || rc == 0);
     if (rc == 0) {
         assert(part.rows == 1);
