@@ -3,6 +3,9 @@
 #ifndef TESTS_UNIT_BLOCK_SHRED_SUPPORT_H
 #define TESTS_UNIT_BLOCK_SHRED_SUPPORT_H
 
+#include <float.h>
+#include <math.h>
+
 #include "tests/support/otlp_support.h"
 #include "tests/unit/block/parquet_support.h"
 
@@ -157,10 +160,18 @@ static inline struct value random_value(struct rng *r, struct arena *a, struct s
     case 1:
         return (struct value){.type = VALUE_BOOL, .b = rng_below(r, 2)};
     case 2:
-    case 3:
         return (struct value){.type = VALUE_INT, .i64 = (int64_t)rng_next(r) >> rng_below(r, 64)};
-    case 4:
-        return (struct value){.type = VALUE_DOUBLE, .f64 = (double)(int64_t)rng_next(r) / 1024};
+    case 3: {
+        static const int64_t ends[] = {INT64_MIN, INT64_MAX, 0, -1, INT64_MIN + 1};
+        return (struct value){.type = VALUE_INT, .i64 = ends[rng_below(r, 5)]};
+    }
+    case 4: {
+        const double odd[] = {NAN,     INFINITY,     -INFINITY, -0.0, 0.0,
+                              DBL_MAX, DBL_TRUE_MIN, 1e21,      1e-7};
+        double v = rng_below(r, 2) ? odd[rng_below(r, sizeof odd / sizeof odd[0])]
+                                   : (double)(int64_t)rng_next(r) / 1024;
+        return (struct value){.type = VALUE_DOUBLE, .f64 = v};
+    }
     case 5:
         return (struct value){.type = VALUE_BYTES, .str = random_id(r, a)};
     case 10:
