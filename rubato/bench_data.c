@@ -12,7 +12,7 @@
 #include "rubato/shop.h"
 
 /* Changes whenever the data would. */
-#define DATA_VERSION 1
+#define DATA_VERSION 2
 #define BLOCKS 6
 #define SPANS_PER_TRACE 7 /* about */
 #define ARENA_BYTES ((size_t)4 << 30)
@@ -104,7 +104,8 @@ static int make_block(struct maker *m, unsigned number, struct err *err)
 
 static int make_data(const char *dir, uint64_t spans, struct err *err)
 {
-    const struct objstore_env env = {.clock = &clock_system};
+    const struct log log = {.fd = STDERR_FILENO, .level = LOG_LEVEL_WARN, .room = "bench"};
+    const struct objstore_env env = {.log = &log, .clock = &clock_system};
     struct maker m = {
         .shop = {.rng = {42}}, .spans_wanted = spans, .arena = arena_new(ARENA_BYTES)};
     int rc = m.arena ? 0 : err_set(err, ERR_NOMEM, "no memory for the shop's traces");

@@ -105,6 +105,8 @@ static struct range span_attrs(struct builder *b, const struct call *c, bool fai
                                         (unsigned)rng_below(r, 5000)));
         put_int(b, "http.status_code", failed ? 500 + 3 * (int64_t)rng_below(r, 2) : 200);
         put_int(b, "http.response_content_length", 200 + (int64_t)rng_below(r, 60000));
+        put_text(b, "app.request.id",
+                 arena_printf(b->arena, "%016llx", (unsigned long long)rng_next(r)));
         put_text(b, "net.peer.ip",
                  arena_printf(b->arena, "10.%u.%u.%u", (unsigned)rng_below(r, 4),
                               (unsigned)rng_below(r, 256), (unsigned)rng_below(r, 256)));
@@ -119,8 +121,6 @@ static struct range span_attrs(struct builder *b, const struct call *c, bool fai
     put_text(b, "enduser.id", arena_printf(b->arena, "user-%u", (unsigned)rng_below(r, 900)));
     put_double(b, "app.order.amount", (double)rng_below(r, 100000) / 100);
     put_bool(b, "app.cache.hit", rng_below(r, 4) == 0);
-    put_text(b, "app.request.id",
-             arena_printf(b->arena, "%016llx", (unsigned long long)rng_next(r)));
     put_text(b, "app.build", "2025.3.1");
     put_text(b, "code.function", c->name);
     put_int(b, "thread.id", (int64_t)rng_below(r, 64));

@@ -9,6 +9,20 @@
 
 enum { KIND_STRING, KIND_INT, KIND_FLOAT, KIND_BOOL, KINDS }; /* the four lists of an attribute */
 
+/* ---- reads.c: own is, per field, the type of its own column; TRACEQL_NIL: it has none ---- */
+
+/* Which list of an attribute the literal's type is looked for in; KINDS: none. */
+int condition_kind(const struct traceql_condition *c);
+/* Intrinsics are columns always. Of an attribute with a column, conditions without an operator and
+ * those of the column's type read the column, all others the generic list. */
+bool reads_column(const struct plan *p, const enum traceql_type *own,
+                  const struct traceql_condition *c);
+/* Whether some condition on the field reads the generic list. */
+bool reads_generic(const struct plan *p, const enum traceql_type *own, uint32_t field);
+/* For which types of value the generic list of a level is asked: bits 1 << KIND_…. */
+unsigned generic_kinds(const struct plan *p, const enum traceql_type *own,
+                       enum traceql_level level);
+
 /* A condition, ready to run. */
 struct filter {
     const struct traceql_condition *condition;
@@ -61,8 +75,9 @@ struct traceql_view {
     struct arena *arena;
     struct scratch scratch;
     struct visible *fields;
-    uint8_t *candidates; /* per span: 1 when the query looks at it at all */
-    uint8_t **stack;     /* truth vectors, plan.stack_max of them; each made when first needed */
+    enum traceql_type *own; /* per field: its column's type, or TRACEQL_NIL */
+    uint8_t *candidates;    /* per span: 1 when the query looks at it at all */
+    uint8_t **stack;        /* truth vectors, plan.stack_max of them; each made when first needed */
 };
 
 static inline const struct traceql_values *attrs_list(const struct traceql_attrs *a, int kind)

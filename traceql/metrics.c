@@ -77,6 +77,17 @@ static void read_attr(struct plan *p, const struct expr *e, struct metrics_attr 
         out->fields[out->field_count++] = metrics_add_field(p, f);
 }
 
+static bool is_label(const struct traceql_metrics *m, uint32_t field)
+{
+    for (uint32_t i = 0; i < m->label_count; i++) {
+        for (uint32_t k = 0; k < m->by[i].field_count; k++) {
+            if (m->by[i].fields[k] == field)
+                return true;
+        }
+    }
+    return false;
+}
+
 static int make_fields(struct traceql_metrics *m, struct err *err)
 {
     struct plan *p = arena_zalloc(m->arena, sizeof *p);
@@ -87,11 +98,16 @@ static int make_fields(struct traceql_metrics *m, struct err *err)
     p->fields = arena_zalloc(m->arena, (2 * METRICS_LABELS + 4) * sizeof *p->fields);
     if (!p->fields)
         return metrics_full(m, err);
+    p->numbers = arena_zalloc(m->arena, (2 * METRICS_LABELS + 4) * sizeof *p->numbers);
+    if (!p->numbers)
+        return metrics_full(m, err);
     if (m->fn->attr)
         read_attr(p, m->fn->attr, &m->value);
     m->label_count = m->fn->by_count < METRICS_LABELS ? m->fn->by_count : METRICS_LABELS;
     for (uint32_t i = 0; i < m->label_count; i++)
         read_attr(p, m->fn->by[i], &m->by[i]);
+    for (uint32_t i = 0; i < m->value.field_count; i++)
+        p->numbers[m->value.fields[i]] = !is_label(m, m->value.fields[i]);
     if (m->exemplar_slots)
         m->trace_id_field = metrics_add_field(p, intrinsic_field(TRACEQL_TRACE_ID));
     return 0;

@@ -47,6 +47,7 @@ struct plan {
     struct slice *patterns; /* of STEP_COMPARE and of conditions; distinct */
     uint32_t pattern_count;
     bool *structural;   /* per field: read for operators between spansets only, never shown */
+    bool *numbers;      /* per field: only numbers are asked for; NULL: of no field */
     uint32_t stack_max; /* of all programs */
     const struct expr *refused; /* =~ or !~ with a pattern that is no literal; NULL: none */
 };

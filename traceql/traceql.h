@@ -210,6 +210,20 @@ struct traceql_batch {
     const struct traceql_input *inputs; /* traceql_field_count of them */
 };
 
+/* What of a field's data is asked for; all else of its input may stay zero. */
+enum traceql_read {
+    TRACEQL_READ_COLUMN = 1 << 0,  /* the values of its own column */
+    TRACEQL_READ_KEYS = 1 << 1,    /* the attribute's occurrences, */
+    TRACEQL_READ_STRINGS = 1 << 2, /* and their values of these types */
+    TRACEQL_READ_INTS = 1 << 3,
+    TRACEQL_READ_FLOATS = 1 << 4,
+    TRACEQL_READ_BOOLS = 1 << 5,
+};
+/* Both per field. own: the type of the column that the field has of its own (of an intrinsic: any
+ * but TRACEQL_NIL); TRACEQL_NIL: none. The input must tell of it (has_column, column.type) even
+ * where its values are not asked for. */
+void traceql_reads(const struct traceql_query *q, const enum traceql_type *own, unsigned *out);
+
 /* ---- evaluation ---- */
 
 struct traceql_eval; /* one thread at a time */

@@ -41,57 +41,6 @@ static inline uint32_t owner_at(const uint32_t *owner, uint32_t i)
     return owner ? owner[i] : i;
 }
 
-/* ---- which condition reads what ---- */
-
-static int literal_kind(const struct traceql_condition *c)
-{
-    switch (c->literal.type) {
-    case TRACEQL_STRING:
-        return KIND_STRING;
-    case TRACEQL_INT:
-        return KIND_INT;
-    case TRACEQL_FLOAT:
-        return KIND_FLOAT;
-    case TRACEQL_BOOL:
-        return KIND_BOOL;
-    default:
-        return KINDS; /* durations, statuses, kinds, nil: no attribute is stored as one */
-    }
-}
-
-/* Intrinsics are columns always. Of an attribute with a column, conditions without an operator and
- * those of the column's type read the column, all others the generic list. */
-static bool reads_column(const struct traceql_view *v, const struct traceql_condition *c)
-{
-    const struct visible *f = &v->fields[c->field];
-    if (f->field->intrinsic != TRACEQL_ATTRIBUTE)
-        return true;
-    return f->in->has_column && (c->op == TRACEQL_OP_NONE || c->literal.type == f->in->column.type);
-}
-
-static bool reads_generic(const struct traceql_view *v, uint32_t field)
-{
-    for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
-        const struct traceql_condition *c = &v->eval->plan->conditions[i];
-        if (c->field == field && !reads_column(v, c))
-            return true;
-    }
-    return false;
-}
-
-/* For which types of value the generic list of a level is asked. */
-static unsigned generic_kinds(const struct traceql_view *v, enum traceql_level level)
-{
-    unsigned kinds = 0;
-    for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
-        const struct traceql_condition *c = &v->eval->plan->conditions[i];
-        if (v->fields[c->field].field->level != level || reads_column(v, c))
-            continue;
-        kinds |= c->op == TRACEQL_OP_NONE ? (1u << KINDS) - 1 : 1u << literal_kind(c);
-    }
-    return kinds & ((1u << KINDS) - 1);
-}
-
 /* ---- columns ---- */
 
 static int apply_filter(struct traceql_view *v, const struct filter *f,
@@ -116,7 +65,8 @@ static int show_column(struct traceql_view *v, uint32_t field, struct err *err)
         return 0;
     for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
         const struct filter *filter = &v->eval->filters[i];
-        if (filter->condition->field != field || !reads_column(v, filter->condition))
+        if (filter->condition->field != field ||
+            !reads_column(v->eval->plan, v->own, filter->condition))
             continue;
         f->column_filter = f->column ? NULL : filter;
         if (!f->column && !(f->column = bytes_of(v, f->in->column.count, 0)))
@@ -140,8 +90,9 @@ static int show_values(struct traceql_view *v, struct visible *f, int kind, stru
     for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
         const struct filter *filter = &v->eval->filters[i];
         const struct traceql_condition *c = filter->condition;
-        if (v->fields[c->field].field->level != f->field->level || reads_column(v, c) ||
-            (c->op != TRACEQL_OP_NONE && literal_kind(c) != kind))
+        if (v->fields[c->field].field->level != f->field->level ||
+            reads_column(v->eval->plan, v->own, c) ||
+            (c->op != TRACEQL_OP_NONE && condition_kind(c) != kind))
             continue;
         f->value_filter[kind] = several ? NULL : filter;
         several = true;
@@ -203,8 +154,8 @@ static int show_fields(struct traceql_view *v, struct err *err)
 {
     for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
         int rc = show_column(v, i, err);
-        unsigned kinds = generic_kinds(v, v->fields[i].field->level);
-        if (rc == 0 && kinds && reads_generic(v, i))
+        unsigned kinds = generic_kinds(v->eval->plan, v->own, v->fields[i].field->level);
+        if (rc == 0 && kinds && reads_generic(v->eval->plan, v->own, i))
             rc = show_generic(v, i, kinds, err);
         rc = rc < 0 ? rc : find_absent(v, &v->fields[i], err);
         if (rc < 0)
@@ -239,7 +190,7 @@ static int require_each(struct traceql_view *v, enum traceql_level level, uint8_
     for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
         const struct filter *filter = &v->eval->filters[i];
         const struct visible *f = &v->fields[filter->condition->field];
-        if (f->field->level != level || !reads_column(v, filter->condition))
+        if (f->field->level != level || !reads_column(v->eval->plan, v->own, filter->condition))
             continue;
         const struct traceql_values *c = &f->in->column;
         uint8_t *accepted = bytes_of(v, f->in->has_column ? c->count : 0, 0);
@@ -263,7 +214,7 @@ static uint32_t column_conditions(const struct traceql_view *v, uint32_t field)
     uint32_t count = 0;
     for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
         const struct traceql_condition *c = &v->eval->plan->conditions[i];
-        count += c->field == field && reads_column(v, c);
+        count += c->field == field && reads_column(v->eval->plan, v->own, c);
     }
     return count;
 }
@@ -297,7 +248,7 @@ static int require_generic(struct traceql_view *v, enum traceql_level level, uin
                            uint32_t *names, struct err *err)
 {
     uint32_t count = v->batch->counts[level];
-    if (!generic_kinds(v, level))
+    if (!generic_kinds(v->eval->plan, v->own, level))
         return 0;
     uint8_t *any = NULL;
     for (uint32_t i = 0; i < v->eval->plan->field_count; i++) {
@@ -361,9 +312,9 @@ static int count_nested_set(struct traceql_view *v, uint32_t *names, struct err 
  * column asked for gives an entry, and so does the generic list: enough for one name of it. */
 static bool names_matter(const struct traceql_view *v, enum traceql_level level)
 {
-    unsigned kinds = generic_kinds(v, level), generic = 0;
+    unsigned kinds = generic_kinds(v->eval->plan, v->own, level), generic = 0;
     for (uint32_t i = 0; i < v->eval->plan->field_count; i++)
-        generic += v->fields[i].field->level == level && reads_generic(v, i);
+        generic += v->fields[i].field->level == level && reads_generic(v->eval->plan, v->own, i);
     if (level == TRACEQL_LEVEL_TRACE || generic == 0)
         return false;
     bool one_kind = kinds && (kinds & (kinds - 1)) == 0;
@@ -552,14 +503,16 @@ static int view_init(struct traceql_view *v, struct err *err)
 {
     const struct plan *plan = v->eval->plan;
     v->fields = arena_zalloc(v->arena, plan->field_count * sizeof *v->fields);
+    v->own = arena_array(v->arena, enum traceql_type, plan->field_count);
     v->candidates = bytes_of(v, v->batch->counts[TRACEQL_LEVEL_SPAN], 1);
     v->stack = arena_zalloc(v->arena, plan->stack_max * sizeof *v->stack);
-    if (!v->fields || !v->candidates || !v->stack)
+    if (!v->fields || !v->own || !v->candidates || !v->stack)
         return arena_full(v, err);
     for (uint32_t i = 0; i < plan->field_count; i++) {
         struct visible *f = &v->fields[i];
         f->field = &plan->fields[i];
         f->in = &v->batch->inputs[i];
+        v->own[i] = f->in->has_column ? f->in->column.type : TRACEQL_NIL;
         f->structural = plan->structural[i];
         f->type = column_type(f->field, f->in);
         f->holder_level =

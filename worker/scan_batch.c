@@ -331,8 +331,18 @@ static int occurrence_values(struct scan *s, int leaf, uint8_t attr_rep,
     return 0;
 }
 
-static int generic_attrs(struct scan *s, const struct traceql_field *f, uint32_t elements_want,
-                         struct traceql_attrs *out, struct err *err)
+static const struct {
+    int leaf;
+    unsigned read;
+} attr_parts[] = {{BLOCK_ATTR_KEY, TRACEQL_READ_KEYS},
+                  {BLOCK_ATTR_STRING, TRACEQL_READ_STRINGS},
+                  {BLOCK_ATTR_INT, TRACEQL_READ_INTS},
+                  {BLOCK_ATTR_DOUBLE, TRACEQL_READ_FLOATS},
+                  {BLOCK_ATTR_BOOL, TRACEQL_READ_BOOLS}};
+enum { ATTR_PARTS = sizeof attr_parts / sizeof attr_parts[0] };
+
+static int generic_attrs(struct scan *s, const struct traceql_field *f, unsigned reads,
+                         uint32_t elements_want, struct traceql_attrs *out, struct err *err)
 {
     const struct attr_level *level = &attr_levels[f->level];
     struct occurrences occ;
@@ -344,15 +354,13 @@ static int generic_attrs(struct scan *s, const struct traceql_field *f, uint32_t
                           element_def(f->level), elements_want, &out->holders, err);
     if (rc < 0 || occ.count == 0)
         return rc;
-    const struct {
-        int leaf;
-        struct traceql_values *out;
-    } parts[] = {{BLOCK_ATTR_STRING, &out->strings},
-                 {BLOCK_ATTR_INT, &out->ints},
-                 {BLOCK_ATTR_DOUBLE, &out->floats},
-                 {BLOCK_ATTR_BOOL, &out->bools}};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0] && rc == 0; i++)
-        rc = occurrence_values(s, level->leaf + parts[i].leaf, level->rep, &occ, parts[i].out, err);
+    struct traceql_values *values[ATTR_PARTS] = {NULL, &out->strings, &out->ints, &out->floats,
+                                                 &out->bools};
+    for (size_t i = 1; i < ATTR_PARTS && rc == 0; i++) {
+        if (reads & attr_parts[i].read)
+            rc = occurrence_values(s, level->leaf + attr_parts[i].leaf, level->rep, &occ, values[i],
+                                   err);
+    }
     return rc;
 }
 
@@ -480,19 +488,71 @@ static int own_column(struct scan *s, int leaf, enum traceql_level level,
 
 /* ---- the batch ---- */
 
-static size_t field_leaves(const struct scan *s, const struct traceql_field *f, int *leaves)
+/* A query's fields in this block: what is read of each, and where. */
+struct field_reads {
+    unsigned *reads; /* enum traceql_read */
+    int *own;        /* leaf of its own, or -1 */
+};
+
+/* Whether elements may have several values in the column: then it is handed over as what it would
+ * be in vParquet4, and both it and the generic list are read. */
+static bool is_list(const struct scan *s, int leaf)
+{
+    if (!block_leaves[leaf].many)
+        return false;
+    uint8_t rep_max = s->ready ? s->ready[leaf].rep_max
+                               : s->footer->file->leaves[s->footer->leaf_of[leaf]].rep_max;
+    return rep_max == block_leaves[leaf].def_max;
+}
+
+static enum traceql_type leaf_type(int leaf)
+{
+    switch (block_leaves[leaf].column_type) {
+    case COLUMN_BOOL:
+        return TRACEQL_BOOL;
+    case COLUMN_F64:
+        return TRACEQL_FLOAT;
+    case COLUMN_BYTES:
+        return TRACEQL_STRING;
+    default:
+        return TRACEQL_INT;
+    }
+}
+
+static int plan_fields(struct scan *s, const struct traceql_query *q, struct field_reads *out,
+                       struct err *err)
+{
+    size_t n = traceql_field_count(q);
+    enum traceql_type *types = arena_array(s->arena, enum traceql_type, n);
+    out->reads = arena_array(s->arena, unsigned, n);
+    out->own = arena_array(s->arena, int, n);
+    if (!types || !out->reads || !out->own)
+        return arena_err(s->arena, err, "a query's fields");
+    for (size_t i = 0; i < n; i++) {
+        const struct traceql_field *f = traceql_field_at(q, i);
+        out->own[i] = own_leaf(s, f);
+        types[i] = out->own[i] < 0 ? TRACEQL_NIL : leaf_type(out->own[i]);
+    }
+    traceql_reads(q, types, out->reads);
+    for (size_t i = 0; i < n; i++) {
+        if (out->own[i] >= 0 && is_list(s, out->own[i]))
+            out->reads[i] = ~0u;
+        if (traceql_field_at(q, i)->intrinsic != TRACEQL_ATTRIBUTE)
+            out->reads[i] &= TRACEQL_READ_COLUMN;
+    }
+    return 0;
+}
+
+static size_t field_leaves(const struct traceql_field *f, unsigned reads, int own, int *leaves)
 {
     size_t n = 0;
-    int own = own_leaf(s, f);
-    if (own >= 0)
+    if (own >= 0 && reads & TRACEQL_READ_COLUMN)
         leaves[n++] = own;
     if (own == BLOCK_EVENT_TIME_UNIX)
         leaves[n++] = BLOCK_SPAN_START;
-    if (f->intrinsic == TRACEQL_ATTRIBUTE && attr_levels[f->level].leaf >= 0) {
-        for (int k = 0; k < BLOCK_ATTR_LEAVES; k++) {
-            if (k != BLOCK_ATTR_IS_ARRAY && k != BLOCK_ATTR_UNSUPPORTED)
-                leaves[n++] = attr_levels[f->level].leaf + k;
-        }
+    for (size_t k = 0; k < ATTR_PARTS && attr_levels[f->level].leaf >= 0; k++) {
+        if (reads & attr_parts[k].read)
+            leaves[n++] = attr_levels[f->level].leaf + attr_parts[k].leaf;
     }
     return n;
 }
@@ -532,13 +592,17 @@ int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_bat
         return arena_err(s->arena, err, "a query's fields");
     size_t leaf_count = 0;
     bool events = false, links = false;
+    struct field_reads fields;
+    int rc = plan_fields(s, q, &fields, err);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < n; i++) {
         const struct traceql_field *f = traceql_field_at(q, i);
-        leaf_count += field_leaves(s, f, leaves + leaf_count);
+        leaf_count += field_leaves(f, fields.reads[i], fields.own[i], leaves + leaf_count);
         events |= f->level == TRACEQL_LEVEL_EVENT;
         links |= f->level == TRACEQL_LEVEL_LINK;
     }
-    int rc = scan_need(s, leaves, leaf_count, err);
+    rc = scan_need(s, leaves, leaf_count, err);
     if (rc == 0)
         rc = scan_maps(s, err);
     if (rc < 0)
@@ -561,11 +625,15 @@ int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_bat
                        err);
     for (size_t i = 0; i < n && rc == 0; i++) {
         const struct traceql_field *f = traceql_field_at(q, i);
-        int own = own_leaf(s, f);
-        if (f->intrinsic == TRACEQL_ATTRIBUTE && attr_levels[f->level].leaf >= 0)
-            rc = generic_attrs(s, f, out->counts[f->level], &inputs[i].attrs, err);
-        if (rc == 0 && own >= 0)
+        int own = fields.own[i];
+        if (fields.reads[i] & TRACEQL_READ_KEYS && attr_levels[f->level].leaf >= 0)
+            rc = generic_attrs(s, f, fields.reads[i], out->counts[f->level], &inputs[i].attrs, err);
+        if (rc == 0 && own >= 0 && fields.reads[i] & TRACEQL_READ_COLUMN) {
             rc = own_column(s, own, f->level, out, &inputs[i], err);
+        } else if (own >= 0) {
+            inputs[i].has_column = true;
+            inputs[i].column.type = leaf_type(own);
+        }
         if (rc == 0 && f->intrinsic == TRACEQL_SPAN_CHILD_COUNT) {
             inputs[i].has_column = true;
             rc = child_counts(s, &inputs[i].column, err);
