@@ -163,6 +163,32 @@ int parquet_leaf_find(const struct parquet_file *f, struct slice path);
 int parquet_chunk_decode(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
                          struct slice bytes, struct arena *a, struct column *out, struct err *err);
 
+/* Only the dictionary of a chunk, from its dictionary page: bytes [chunk.offset, chunk.data_offset)
+ * of the file. out has no rows. */
+int parquet_dictionary_decode(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
+                              struct slice bytes, struct arena *a, struct column *out,
+                              struct err *err);
+
+/* A chunk that is read from its first row on, some rows at a time: memory for those rows and a page
+ * more, whatever the chunk's size. One thread at a time. */
+struct parquet_reader;
+
+/* bytes is the whole chunk and must outlive the reader, as must the arena, which gets the
+ * dictionary and the list of pages. Decoded rows take at most bytes_max. */
+int parquet_reader_new(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
+                       struct slice bytes, size_t bytes_max, struct arena *a,
+                       struct parquet_reader **out, struct err *err);
+void parquet_reader_free(struct parquet_reader *r); /* NULL is fine */
+/* Rows [first, first + count), which must not begin before the end of those taken last: pages in
+ * between are not decoded. Good until the next call; the dictionary is the same one each time. */
+int parquet_reader_take(struct parquet_reader *r, int64_t first, int64_t count, struct column *out,
+                        struct err *err);
+/* Data pages so far: decoded, and in the chunk. */
+uint32_t parquet_reader_decoded(const struct parquet_reader *r);
+uint32_t parquet_reader_pages(const struct parquet_reader *r);
+/* The dictionary: has_dict false when some page makes no use of it. No rows. */
+void parquet_reader_dictionary(const struct parquet_reader *r, struct column *out);
+
 struct parquet_page_location {
     uint64_t offset;    /* in the file, of the page header */
     uint32_t bytes;     /* header included */

@@ -11,20 +11,7 @@
 #include <assert.h>
 #include <zlib.h>
 
-struct chunk_reader {
-    const struct parquet_leaf *leaf;
-    const struct parquet_chunk *chunk;
-    struct arena *a;
-    struct err *err;
-    struct page dict_page;
-    bool has_dict_page;
-    struct page *pages; /* data pages; NULL while they are counted */
-    uint32_t page_count;
-    uint64_t entries;
-    struct values_reader values;
-};
-
-static struct chunk_reader chunk_reader_of(const struct parquet_file *f, uint32_t row_group,
+struct chunk_reader chunk_reader_of(const struct parquet_file *f, uint32_t row_group,
                                            uint32_t leaf, struct arena *a, struct err *err)
 {
     assert(row_group < f->row_group_count);
@@ -40,20 +27,20 @@ static struct chunk_reader chunk_reader_of(const struct parquet_file *f, uint32_
     return cr;
 }
 
-static void chunk_reader_clear(struct chunk_reader *cr)
+void chunk_reader_clear(struct chunk_reader *cr)
 {
     buf_clear(&cr->values.scratch);
     buf_clear(&cr->values.indices);
 }
 
-static int page_wrap(const struct chunk_reader *cr, const struct page *p, int rc)
+int chunk_page_wrap(const struct chunk_reader *cr, const struct page *p, int rc)
 {
     if (rc < 0)
         err_wrap(cr->err, "page at byte %llu", (unsigned long long)p->offset);
     return rc;
 }
 
-static int chunk_wrap(const struct chunk_reader *cr, int rc)
+int chunk_wrap(const struct chunk_reader *cr, int rc)
 {
     char path[128];
     if (rc < 0)
@@ -96,22 +83,22 @@ static int pages_walk(struct chunk_reader *cr, struct slice bytes, uint64_t base
             thrift_reader_of(slice_of(c.ptr, cursor_left(&c)), "page header", cr->err);
         int rc = page_header_decode(&r, &p.h);
         if (rc < 0)
-            return page_wrap(cr, &p, rc);
+            return chunk_page_wrap(cr, &p, rc);
         cursor_skip(&c, cursor_offset(&r.cur));
         if (!cursor_bytes(&c, p.h.compressed_bytes, &p.body)) {
             rc = err_set(cr->err, ERR_CORRUPT, "body of %u bytes, %zu left", p.h.compressed_bytes,
                          cursor_left(&c));
-            return page_wrap(cr, &p, rc);
+            return chunk_page_wrap(cr, &p, rc);
         }
         rc = page_take(cr, &p);
         if (rc < 0)
-            return page_wrap(cr, &p, rc);
+            return chunk_page_wrap(cr, &p, rc);
     }
     return 0;
 }
 
 /* Twice: to count the pages, and to keep them. */
-static int pages_find(struct chunk_reader *cr, struct slice dict, uint64_t dict_base,
+int chunk_pages_find(struct chunk_reader *cr, struct slice dict, uint64_t dict_base,
                       struct slice data, uint64_t data_base)
 {
     for (int pass = 0; pass < 2; pass++) {
@@ -151,7 +138,7 @@ static int crc_check(const struct chunk_reader *cr, const struct page *p)
     return err_set(cr->err, ERR_CORRUPT, "crc32 is %08x, header says %08x", crc, p->h.crc);
 }
 
-static int dict_page_open(struct chunk_reader *cr)
+int chunk_dict_open(struct chunk_reader *cr)
 {
     struct page *p = &cr->dict_page;
     int rc = crc_check(cr, p);
@@ -219,7 +206,7 @@ static int v1_open(struct chunk_reader *cr, struct page *p)
     return rc;
 }
 
-static int page_open(struct chunk_reader *cr, struct page *p)
+int chunk_page_open(struct chunk_reader *cr, struct page *p)
 {
     int rc = crc_check(cr, p);
     if (rc == 0)
@@ -236,7 +223,7 @@ static int page_open(struct chunk_reader *cr, struct page *p)
 
 /* ---- levels ---- */
 
-static int page_levels(struct chunk_reader *cr, struct page *p, struct column *out, uint32_t entry)
+int chunk_page_levels(struct chunk_reader *cr, struct page *p, struct column *out, uint32_t entry)
 {
     uint8_t rep_max = cr->leaf->rep_max;
     uint8_t def_max = cr->leaf->def_max;
@@ -266,9 +253,9 @@ static int levels_decode(struct chunk_reader *cr, struct column *out)
     uint32_t entry = 0;
     for (uint32_t i = 0; i < cr->page_count; i++) {
         struct page *p = &cr->pages[i];
-        int rc = page_levels(cr, p, out, entry);
+        int rc = chunk_page_levels(cr, p, out, entry);
         if (rc < 0)
-            return page_wrap(cr, p, rc);
+            return chunk_page_wrap(cr, p, rc);
         entry += p->h.num_values;
         out->values += p->values;
     }
@@ -284,14 +271,14 @@ static int column_decode(struct chunk_reader *cr, struct column *out)
     assert(cr->leaf->def_max <= LIMIT_PARQUET_DEPTH);
     int rc = 0;
     if (cr->has_dict_page) {
-        rc = page_wrap(cr, &cr->dict_page, dict_page_open(cr));
+        rc = chunk_page_wrap(cr, &cr->dict_page, chunk_dict_open(cr));
         if (rc < 0)
             return rc;
     }
     for (uint32_t i = 0; i < cr->page_count; i++) {
-        rc = page_open(cr, &cr->pages[i]);
+        rc = chunk_page_open(cr, &cr->pages[i]);
         if (rc < 0)
-            return page_wrap(cr, &cr->pages[i], rc);
+            return chunk_page_wrap(cr, &cr->pages[i], rc);
     }
     *out = (struct column){
         .type = cr->values.type, .rep_max = cr->leaf->rep_max, .def_max = cr->leaf->def_max};
@@ -309,7 +296,7 @@ static int whole_chunk(struct chunk_reader *cr, struct slice bytes, int64_t rows
     if (bytes.len != cr->chunk->bytes)
         return err_set(cr->err, ERR_CORRUPT, "chunk of %llu bytes, got %zu",
                        (unsigned long long)cr->chunk->bytes, bytes.len);
-    int rc = pages_find(cr, slice_of(NULL, 0), 0, bytes, cr->chunk->offset);
+    int rc = chunk_pages_find(cr, slice_of(NULL, 0), 0, bytes, cr->chunk->offset);
     if (rc < 0)
         return rc;
     if (cr->entries != (uint64_t)cr->chunk->num_values)
@@ -336,7 +323,7 @@ int parquet_chunk_decode(const struct parquet_file *f, uint32_t row_group, uint3
 }
 
 /* The entry at which row `row` starts, or the end. */
-static uint32_t row_entry(const struct column *c, uint32_t from, uint32_t rows)
+uint32_t column_row_entry(const struct column *c, uint32_t from, uint32_t rows)
 {
     if (!c->rep)
         return from + rows;
@@ -354,8 +341,8 @@ static uint32_t row_entry(const struct column *c, uint32_t from, uint32_t rows)
 /* Leaves rows [first, first + count) in the column, in place. */
 static void column_cut(struct column *c, uint32_t first, uint32_t count)
 {
-    uint32_t start = row_entry(c, 0, first);
-    uint32_t end = row_entry(c, start, count);
+    uint32_t start = column_row_entry(c, 0, first);
+    uint32_t end = column_row_entry(c, start, count);
     uint32_t values_before = start;
     uint32_t values = end - start;
     if (c->def) {
@@ -400,7 +387,7 @@ int parquet_rows_decode(const struct parquet_file *f, uint32_t row_group, uint32
     if (pages_first_row < 0 || row_first < pages_first_row || row_count < 0)
         return err_set(err, ERR_INVALID, "%lld rows from %lld, pages from %lld",
                        (long long)row_count, (long long)row_first, (long long)pages_first_row);
-    int rc = pages_find(&cr, dict_page, cr.chunk->offset, pages, 0);
+    int rc = chunk_pages_find(&cr, dict_page, cr.chunk->offset, pages, 0);
     if (rc == 0 && dict_page.len > 0 && !cr.has_dict_page)
         rc = err_set(err, ERR_CORRUPT, "no dictionary in the dictionary page");
     if (rc == 0)

@@ -85,11 +85,49 @@ struct values_reader {
     struct err *err;
 };
 
+/* Whether its values are indices into the dictionary. */
+bool page_is_indices(const struct page *p);
+/* The values of one page behind those that column->v holds already; has_dict, values and the room
+ * for them are the caller's. */
+int page_values_decode(struct values_reader *v, const struct page *p, struct column *column);
+
 enum column_type parquet_column_type(enum parquet_type type);
 int dictionary_decode(struct values_reader *v, const struct page *p);
 /* Makes room for column->values values and fills it; sets has_dict when all pages are made of
  * indices. */
 int values_decode(struct values_reader *v, const struct page *pages, uint32_t count,
                   struct column *column);
+
+/* ---- parquet_page.c: a chunk's pages ---- */
+
+struct chunk_reader {
+    const struct parquet_leaf *leaf;
+    const struct parquet_chunk *chunk;
+    struct arena *a;
+    struct err *err;
+    struct page dict_page;
+    bool has_dict_page;
+    struct page *pages; /* data pages; NULL while they are counted */
+    uint32_t page_count;
+    uint64_t entries;
+    struct values_reader values;
+};
+
+struct chunk_reader chunk_reader_of(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
+                                    struct arena *a, struct err *err);
+void chunk_reader_clear(struct chunk_reader *cr);
+/* The pages in two pieces of the chunk; offsets are told from the bases on. */
+int chunk_pages_find(struct chunk_reader *cr, struct slice dict, uint64_t dict_base,
+                     struct slice data, uint64_t data_base);
+int chunk_dict_open(struct chunk_reader *cr);
+/* Checksum, and where levels and values are. */
+int chunk_page_open(struct chunk_reader *cr, struct page *p);
+/* The page's levels from entry on; its values follow those that out has. */
+int chunk_page_levels(struct chunk_reader *cr, struct page *p, struct column *out, uint32_t entry);
+/* Put the page, the column before the error's text; rc is handed through. */
+int chunk_page_wrap(const struct chunk_reader *cr, const struct page *p, int rc);
+int chunk_wrap(const struct chunk_reader *cr, int rc);
+/* The entry at which the row `rows` rows behind the one at entry `from` starts, or the end. */
+uint32_t column_row_entry(const struct column *c, uint32_t from, uint32_t rows);
 
 #endif

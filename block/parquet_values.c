@@ -109,7 +109,7 @@ int dictionary_decode(struct values_reader *v, const struct page *p)
     return rc;
 }
 
-static bool is_indices(const struct page *p)
+bool page_is_indices(const struct page *p)
 {
     return p->h.encoding == PARQUET_RLE_DICTIONARY || p->h.encoding == PARQUET_PLAIN_DICTIONARY;
 }
@@ -235,7 +235,7 @@ static int page_values(struct values_reader *v, const struct page *p, struct col
         return rc < 0 ? rc : indices_decode(v, in, column->v.idx + p->value_first, p->values);
     }
     uint8_t *out = column->v.b + (size_t)p->value_first * value_size(v->type);
-    if (is_indices(p))
+    if (page_is_indices(p))
         return indices_resolve(v, p, out);
     if (p->h.encoding == PARQUET_PLAIN && v->type != COLUMN_BYTES && v->type != COLUMN_BOOL)
         return plain_numbers(v, p, out);
@@ -253,18 +253,35 @@ static size_t value_bits_min(const struct values_reader *v, const struct page *p
     return v->type == COLUMN_BYTES ? 32 : value_size(v->type) * 8;
 }
 
+static int bytes_check(struct values_reader *v, const struct page *p)
+{
+    size_t bits = value_bits_min(v, p) * p->values;
+    if ((bits + 7) / 8 <= p->plain_bytes)
+        return 0;
+    return err_set(v->err, ERR_CORRUPT, "%u values in %zu bytes", p->values, p->plain_bytes);
+}
+
+int page_values_decode(struct values_reader *v, const struct page *p, struct column *column)
+{
+    if (p->values == 0)
+        return 0;
+    if (column->has_dict && !page_is_indices(p))
+        return err_set(v->err, ERR_CORRUPT, "values without dictionary among indices");
+    int rc = bytes_check(v, p);
+    return rc < 0 ? rc : page_values(v, p, column);
+}
+
 int values_decode(struct values_reader *v, const struct page *pages, uint32_t count,
                   struct column *column)
 {
     bool has_dict = v->type == COLUMN_BYTES && v->dict.seen;
     for (uint32_t i = 0; i < count; i++) {
         const struct page *p = &pages[i];
-        if (p->values > 0 && !is_indices(p))
+        if (p->values > 0 && !page_is_indices(p))
             has_dict = false;
-        size_t bits = value_bits_min(v, p) * p->values;
-        if ((bits + 7) / 8 > p->plain_bytes)
-            return err_set(v->err, ERR_CORRUPT, "page at byte %llu: %u values in %zu bytes",
-                           (unsigned long long)p->offset, p->values, p->plain_bytes);
+        int rc = bytes_check(v, p);
+        if (rc < 0)
+            return err_wrap(v->err, "page at byte %llu", (unsigned long long)p->offset);
     }
     column->has_dict = has_dict;
     if (has_dict) {

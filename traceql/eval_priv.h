@@ -23,12 +23,21 @@ bool reads_generic(const struct plan *p, const enum traceql_type *own, uint32_t 
 unsigned generic_kinds(const struct plan *p, const enum traceql_type *own,
                        enum traceql_level level);
 
+/* What a condition says of a dictionary's entries. */
+struct verdicts {
+    const struct slice *dict; /* whose; NULL: of none yet */
+    uint32_t count;
+    const uint8_t *holds; /* per entry; NULL: of none */
+};
+
 /* A condition, ready to run. */
 struct filter {
     const struct traceql_condition *condition;
     struct predicate predicate;
     bool is_id; /* predicate is replaced by the comparison of stored bytes */
     struct id_literal id;
+    struct verdicts verdicts[4]; /* of columns at hand: the last that were asked for */
+    uint8_t next_verdicts;
 };
 
 struct traceql_eval {
@@ -37,6 +46,7 @@ struct traceql_eval {
     struct regex **regexes;      /* by pattern */
     struct filter *filters;      /* by condition */
     struct traceql_eval *second; /* of the second pass; NULL: there is none */
+    uint64_t dictionaries;       /* of which the filters have verdicts */
 };
 
 /* Entries in the order of storage: an attribute's state in its occurrences. */

@@ -123,23 +123,33 @@ int predicate_string(const struct predicate *p, struct slice s, bool *out, struc
     return 0;
 }
 
+int predicate_dictionary(const struct predicate *p, const struct slice *dict, uint32_t count,
+                         uint8_t *holds, bool *any, struct err *err)
+{
+    *any = false;
+    for (uint32_t i = 0; i < count; i++) {
+        bool b = false;
+        int rc = predicate_string(p, dict[i], &b, err);
+        if (rc < 0)
+            return rc;
+        holds[i] = (uint8_t)b;
+        *any |= b;
+    }
+    return 0;
+}
+
 static int apply_strings(const struct predicate *p, const struct traceql_values *v,
                          struct scratch *scratch, uint8_t *out, struct err *err)
 {
     uint32_t count = v->idx ? v->dict_count : v->count;
-    uint8_t *holds = v->idx ? scratch_zeroed(scratch, SCRATCH_DICT, count) : out;
+    uint8_t *holds = scratch_zeroed(scratch, SCRATCH_DICT, count);
+    bool any;
     if (!holds)
         return arena_err(scratch->arena, err, "a dictionary's answers");
-    for (uint32_t i = 0; i < count; i++) {
-        bool b = false;
-        int rc = predicate_string(p, v->dict[i], &b, err);
-        if (rc < 0)
-            return rc;
-        holds[i] = (uint8_t)b | (v->idx ? 0 : out[i]);
-    }
-    for (uint32_t i = 0; v->idx && i < v->count; i++)
-        out[i] |= holds[v->idx[i]];
-    return 0;
+    int rc = predicate_dictionary(p, v->dict, count, holds, &any, err);
+    for (uint32_t i = 0; rc == 0 && any && i < v->count; i++)
+        out[i] |= holds[v->idx ? v->idx[i] : i];
+    return rc;
 }
 
 /* ---- all types ---- */
@@ -158,6 +168,11 @@ static bool fits(enum traceql_type values, enum traceql_type literal)
     }
 }
 
+bool predicate_fits(const struct predicate *p, enum traceql_type values)
+{
+    return fits(values, p->literal.type);
+}
+
 int predicate_apply(const struct predicate *p, const struct traceql_values *v,
                     struct scratch *scratch, uint8_t *out, struct err *err)
 {
@@ -165,7 +180,7 @@ int predicate_apply(const struct predicate *p, const struct traceql_values *v,
         memset(out, 1, v->count);
         return 0;
     }
-    if (v->count == 0 || !fits(v->type, p->literal.type))
+    if (v->count == 0 || !predicate_fits(p, v->type))
         return 0;
     switch (v->type) {
     case TRACEQL_INT:

@@ -44,6 +44,11 @@ struct predicate {
  * SCRATCH_DICT, a byte per dictionary entry. */
 ERR_MUST_CHECK int predicate_apply(const struct predicate *p, const struct traceql_values *v,
                                    struct scratch *scratch, uint8_t *out, struct err *err);
+/* holds[i]: dict[i] satisfies p, whose literal is a string. *any: some do. */
+ERR_MUST_CHECK int predicate_dictionary(const struct predicate *p, const struct slice *dict,
+                                        uint32_t count, uint8_t *holds, bool *any, struct err *err);
+/* Whether the literal's type fits values of that type at all. */
+bool predicate_fits(const struct predicate *p, enum traceql_type values);
 ERR_MUST_CHECK int predicate_string(const struct predicate *p, struct slice s, bool *out,
                                     struct err *err);
 

@@ -208,6 +208,11 @@ struct traceql_batch {
     const uint32_t *event_span;         /* per event, ascending; the same */
     const uint32_t *link_span;          /* per link, ascending; the same */
     const struct traceql_input *inputs; /* traceql_field_count of them */
+    /* What is found out about dictionaries is kept in the arena, for further batches of which the
+     * dictionaries at the same addresses are the same ones: those with this very number. 0: nothing
+     * is kept. */
+    uint64_t dictionaries;
+    struct arena *kept;
 };
 
 /* What of a field's data is asked for; all else of its input may stay zero. */

@@ -43,14 +43,47 @@ static inline uint32_t owner_at(const uint32_t *owner, uint32_t i)
 
 /* ---- columns ---- */
 
-static int apply_filter(struct traceql_view *v, const struct filter *f,
+/* What the condition says of a dictionary, from memory if it was asked before. */
+static int verdicts_of(struct traceql_view *v, struct filter *f,
+                       const struct traceql_values *values, const struct verdicts **out,
+                       struct err *err)
+{
+    enum { MOST = sizeof f->verdicts / sizeof f->verdicts[0] };
+    for (int i = 0; i < MOST; i++) {
+        *out = &f->verdicts[i];
+        if ((*out)->dict == values->dict && (*out)->count == values->dict_count)
+            return 0;
+    }
+    uint8_t *holds = arena_alloc(v->batch->kept, values->dict_count);
+    bool any;
+    if (!holds)
+        return arena_err(v->batch->kept, err, "a dictionary's answers");
+    int rc =
+        predicate_dictionary(&f->predicate, values->dict, values->dict_count, holds, &any, err);
+    if (rc < 0)
+        return rc;
+    struct verdicts *kept = &f->verdicts[f->next_verdicts++ % MOST];
+    *kept = (struct verdicts){values->dict, values->dict_count, any ? holds : NULL};
+    *out = kept;
+    return 0;
+}
+
+static int apply_filter(struct traceql_view *v, struct filter *f,
                         const struct traceql_values *values, uint8_t *out, struct err *err)
 {
     if (f->is_id) {
         id_apply(&f->id, f->predicate.op == TRACEQL_OP_EQ, values, out);
         return 0;
     }
-    return predicate_apply(&f->predicate, values, &v->scratch, out, err);
+    bool asks_dictionary = values->type == TRACEQL_STRING && values->idx && values->count &&
+                           v->batch->dictionaries && f->predicate.op != TRACEQL_OP_NONE;
+    if (!asks_dictionary || !predicate_fits(&f->predicate, TRACEQL_STRING))
+        return predicate_apply(&f->predicate, values, &v->scratch, out, err);
+    const struct verdicts *verdicts;
+    int rc = verdicts_of(v, f, values, &verdicts, err);
+    for (uint32_t i = 0; rc == 0 && verdicts->holds && i < values->count; i++)
+        out[i] |= verdicts->holds[values->idx[i]];
+    return rc;
 }
 
 /* The column's values that any of its conditions accepts. */
@@ -64,7 +97,7 @@ static int show_column(struct traceql_view *v, uint32_t field, struct err *err)
     if (!f->in->has_column)
         return 0;
     for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
-        const struct filter *filter = &v->eval->filters[i];
+        struct filter *filter = &v->eval->filters[i];
         if (filter->condition->field != field ||
             !reads_column(v->eval->plan, v->own, filter->condition))
             continue;
@@ -88,7 +121,7 @@ static int show_values(struct traceql_view *v, struct visible *f, int kind, stru
     if (!(f->values[kind] = bytes_of(v, values->count, 0)))
         return arena_full(v, err);
     for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
-        const struct filter *filter = &v->eval->filters[i];
+        struct filter *filter = &v->eval->filters[i];
         const struct traceql_condition *c = filter->condition;
         if (v->fields[c->field].field->level != f->field->level ||
             reads_column(v->eval->plan, v->own, c) ||
@@ -188,7 +221,7 @@ static int require_each(struct traceql_view *v, enum traceql_level level, uint8_
 {
     uint32_t count = v->batch->counts[level];
     for (uint32_t i = 0; i < v->eval->plan->condition_count; i++) {
-        const struct filter *filter = &v->eval->filters[i];
+        struct filter *filter = &v->eval->filters[i];
         const struct visible *f = &v->fields[filter->condition->field];
         if (f->field->level != level || !reads_column(v->eval->plan, v->own, filter->condition))
             continue;
@@ -525,8 +558,20 @@ static int view_init(struct traceql_view *v, struct err *err)
     return 0;
 }
 
+/* Dictionaries at the same addresses may be others now. */
+static void forget_verdicts(struct traceql_view *v)
+{
+    struct traceql_eval *e = v->eval;
+    if (v->batch->dictionaries && v->batch->dictionaries == e->dictionaries)
+        return;
+    for (uint32_t i = 0; i < e->plan->condition_count; i++)
+        memset(e->filters[i].verdicts, 0, sizeof e->filters[i].verdicts);
+    e->dictionaries = v->batch->dictionaries;
+}
+
 int view_build(struct traceql_view *v, struct err *err)
 {
+    forget_verdicts(v);
     int rc = view_init(v, err);
     rc = rc < 0 ? rc : show_fields(v, err);
     if (rc == 0)

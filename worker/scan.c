@@ -46,58 +46,97 @@ static void release_buf(void *ctx)
     buf_clear(ctx);
 }
 
-/* Bytes that outlive the columns: the arena frees them. */
-static int keep_bytes(struct scan *s, struct buf *bytes, struct err *err)
+void scan_window(struct scan *s, int64_t row_first, int64_t row_count)
 {
-    struct buf *kept = arena_alloc(s->arena, sizeof *kept);
-    if (!kept || !arena_on_reset(s->arena, release_buf, kept))
-        return arena_err(s->arena, err, "a row group");
-    *kept = *bytes;
-    buf_init(bytes, 0);
-    return 0;
+    s->row_first = row_first;
+    s->row_count = row_count;
+    s->have_maps = false;
+    memset(s->have, 0, sizeof s->have);
 }
 
-static int fetch(struct scan *s, const int *leaves, size_t count, struct err *err)
+void scan_close(struct scan *s)
 {
-    struct objstore_get *gets = arena_zalloc(s->arena, count * sizeof *gets);
-    if (!gets)
-        return arena_err(s->arena, err, "a row group");
-    struct buf key;
-    buf_init(&key, 4096);
-    int rc = block_key(&key, s->meta->tenant, s->meta->id, "data.parquet");
+    for (int i = 0; i < BLOCK_LEAVES; i++) {
+        if (!s->readers[i])
+            continue;
+        s->stats->columns++;
+        s->stats->pages += parquet_reader_decoded(s->readers[i]);
+        s->stats->pages_skipped +=
+            parquet_reader_pages(s->readers[i]) - parquet_reader_decoded(s->readers[i]);
+        parquet_reader_free(s->readers[i]);
+        s->readers[i] = NULL;
+    }
+}
+
+int scan_fetch(struct scan *s, struct objstore_get *gets, size_t count, struct err *err)
+{
+    struct buf text;
+    struct slice key;
+    buf_init(&text, 4096);
+    int rc = block_key(&text, s->meta->tenant, s->meta->id, "data.parquet");
+    bool kept = rc == 0 && arena_slice(s->group, buf_view(&text), &key);
+    buf_clear(&text);
     if (rc < 0)
         return err_set(err, rc, "the block's key is too long");
-    const struct parquet_file *f = s->footer->file;
-    const struct parquet_row_group *rg = &f->row_groups[s->row_group];
     for (size_t i = 0; i < count; i++) {
-        const struct parquet_chunk *chunk = &rg->chunks[s->footer->leaf_of[leaves[i]]];
-        gets[i] = (struct objstore_get){.key = buf_view(&key),
-                                        .range = OBJSTORE_RANGE,
-                                        .offset = chunk->offset,
-                                        .bytes = chunk->bytes};
+        gets[i].key = key;
+        gets[i].range = OBJSTORE_RANGE;
         buf_init(&gets[i].out, LIMIT_FETCH_BYTES);
+        if (!kept || !arena_on_reset(s->group, release_buf, &gets[i].out))
+            return arena_err(s->group, err, "a row group");
     }
     enum query_step before = scan_step(s, QUERY_STEP_FETCH);
     rc = objstore_get_many(s->store, gets, count, s->deadline_mono_ns, err);
+    scan_step(s, before);
     s->stats->requests += count;
-    scan_step(s, QUERY_STEP_DECODE);
     for (size_t i = 0; i < count; i++) {
-        struct slice bytes = buf_view(&gets[i].out);
-        s->stats->bytes_read += bytes.len;
-        s->stats->columns++;
-        if (rc == 0 && bytes.len != gets[i].bytes)
-            rc = leaf_error(s, leaves[i], err, "the object ends inside the column chunk");
-        if (rc == 0)
-            rc = keep_bytes(s, &gets[i].out, err);
-        if (rc == 0) {
-            rc = parquet_chunk_decode(f, s->row_group, (uint32_t)s->footer->leaf_of[leaves[i]],
-                                      bytes, s->arena, &s->decoded[leaves[i]], err);
-            s->have[leaves[i]] = rc == 0;
-        }
-        buf_clear(&gets[i].out);
+        s->stats->bytes_read += gets[i].out.len;
+        if (rc == 0 && gets[i].out.len != gets[i].bytes)
+            rc = err_set(err, ERR_CORRUPT, "the object ends %zu bytes behind byte %llu, not %llu",
+                         gets[i].out.len, (unsigned long long)gets[i].offset,
+                         (unsigned long long)gets[i].bytes);
+    }
+    return rc;
+}
+
+static const struct parquet_chunk *chunk_of(const struct scan *s, int leaf)
+{
+    return &s->footer->file->row_groups[s->row_group].chunks[s->footer->leaf_of[leaf]];
+}
+
+int scan_open(struct scan *s, const int *leaves, size_t count, struct err *err)
+{
+    struct objstore_get *gets = arena_zalloc(s->group, count * sizeof *gets);
+    size_t n = 0;
+    if (!gets)
+        return arena_err(s->group, err, "a row group");
+    for (size_t i = 0; i < count; i++) {
+        if (s->readers[leaves[i]])
+            continue;
+        gets[n].offset = chunk_of(s, leaves[i])->offset;
+        gets[n++].bytes = chunk_of(s, leaves[i])->bytes;
+    }
+    int rc = n ? scan_fetch(s, gets, n, err) : 0;
+    n = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        if (!s->readers[leaves[i]])
+            rc = parquet_reader_new(
+                s->footer->file, s->row_group, (uint32_t)s->footer->leaf_of[leaves[i]],
+                buf_view(&gets[n++].out), LIMIT_SCAN_BYTES, s->group, &s->readers[leaves[i]], err);
+    }
+    return rc;
+}
+
+static int decode(struct scan *s, const int *leaves, size_t count, struct err *err)
+{
+    enum query_step before = scan_step(s, QUERY_STEP_DECODE);
+    int rc = scan_open(s, leaves, count, err);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = parquet_reader_take(s->readers[leaves[i]], s->row_first, s->row_count,
+                                 &s->decoded[leaves[i]], err);
+        s->have[leaves[i]] = rc == 0;
     }
     scan_step(s, before);
-    buf_clear(&key);
     return rc;
 }
 
@@ -123,7 +162,7 @@ int scan_need(struct scan *s, const int *leaves, size_t count, struct err *err)
             missing[n++] = leaf;
         }
     }
-    return n ? fetch(s, missing, n, err) : 0;
+    return n ? decode(s, missing, n, err) : 0;
 }
 
 const struct column *scan_column(const struct scan *s, int leaf)

@@ -1,11 +1,17 @@
-/* The columns of one row group (or of the live spans), fetched and decoded as they are asked for,
- * and the maps from spans to their scopes, resources and traces. */
+/* The columns of some rows, fetched and decoded as they are asked for, and the maps from spans to
+ * their scopes, resources and traces.
+ *
+ * A row group is scanned in windows of rows: what is decoded is small enough to stay in the
+ * processor's cache, whatever the row group's size, and of a column that is wanted in some windows
+ * only, the pages of the others are not decoded. The bytes of a column chunk are fetched whole,
+ * when it is first asked for, and stay for the row group. */
 #ifndef WORKER_SCAN_H
 #define WORKER_SCAN_H
 
 #include "base/column.h"
 #include "base/clock.h"
 #include "block/block_meta.h"
+#include "objstore/objstore.h"
 #include "query/query.h"
 #include "worker/footer_cache.h"
 
@@ -25,7 +31,13 @@ struct scan {
     enum query_step step;
     uint64_t step_mono_ns;
 
-    struct arena *arena; /* everything below lives in it */
+    /* The row group's: bytes and readers of the columns that have been asked for. */
+    struct arena *group;
+    struct parquet_reader *readers[BLOCK_LEAVES];
+
+    /* The window's, as everything below. */
+    int64_t row_first, row_count;
+    struct arena *arena;
     struct column decoded[BLOCK_LEAVES];
     bool have[BLOCK_LEAVES];
 
@@ -41,8 +53,19 @@ enum query_step scan_step(struct scan *s, enum query_step step);
 /* About how many spans the row group has, by its footer. */
 uint64_t scan_span_entries(const struct scan *s);
 
-/* Makes sure that the leaves are decoded: all that are missing are fetched in one parallel wave. A
- * leaf that the file lacks becomes an empty column (entries 0). */
+/* Goes to a window of the row group that is not before the one at hand. */
+void scan_window(struct scan *s, int64_t row_first, int64_t row_count);
+/* Gives up the row group: readers and what they have. */
+void scan_close(struct scan *s);
+
+/* Fetches the chunks of leaves that the file has and that have not been asked for yet. */
+int scan_open(struct scan *s, const int *leaves, size_t count, struct err *err);
+/* Ranges of the block's data.parquet in one parallel wave: gets have offset and bytes, their
+ * buffers become the row group's. */
+int scan_fetch(struct scan *s, struct objstore_get *gets, size_t count, struct err *err);
+
+/* Makes sure that the leaves are decoded: chunks that are missing are fetched in one wave. A leaf
+ * that the file lacks becomes an empty column (entries 0). */
 int scan_need(struct scan *s, const int *leaves, size_t count, struct err *err);
 /* After scan_need. */
 const struct column *scan_column(const struct scan *s, int leaf);

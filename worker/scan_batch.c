@@ -616,6 +616,8 @@ int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_bat
         .span_resource = s->span_resource,
         .span_scope = s->span_scope,
         .inputs = inputs,
+        .dictionaries = s->ready ? 0 : (uint64_t)s->row_group + 1,
+        .kept = s->group,
     };
     if (events)
         rc = child_map(s, BLOCK_EVENT_NAME, &out->event_span, &out->counts[TRACEQL_LEVEL_EVENT],

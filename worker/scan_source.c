@@ -1,4 +1,4 @@
-/* The walk over a source. Memory is that of one row group at a time. */
+/* The walk over a source: row group by row group, and in each window by window. */
 #include "worker/scan_source.h"
 
 #include <stdlib.h>
@@ -11,19 +11,65 @@ static bool is_done(const struct scan_visit *v)
     return v->is_done && v->is_done(v->ctx);
 }
 
-static void skip_row_group(const struct scan *s)
+static int begin(struct scan *s, const struct scan_visit *v, bool *wanted, struct err *err)
 {
-    s->stats->row_groups_skipped++;
-    s->stats->spans_skipped += scan_span_entries(s);
+    *wanted = true;
+    int rc = v->begin ? v->begin(v->ctx, s, wanted, err) : 0;
+    scan_step(s, QUERY_STEPS);
+    return rc;
 }
 
-static int visit(struct scan *s, const struct scan_visit *v, struct err *err)
+static int visit_window(struct scan *s, const struct scan_visit *v, struct err *err)
 {
     int rc = v->batch(v->ctx, s, err);
     scan_step(s, QUERY_STEPS);
-    s->stats->row_groups++;
     s->stats->traces += s->traces;
     s->stats->spans += s->spans;
+    arena_reset(s->arena);
+    return rc;
+}
+
+/* Rows that have about WINDOW_SPANS spans. */
+static int64_t window_rows(const struct scan *s, int64_t rows)
+{
+    uint64_t spans = scan_span_entries(s);
+    if (spans <= WINDOW_SPANS)
+        return rows;
+    double share = (double)WINDOW_SPANS / (double)spans;
+    int64_t n = (int64_t)((double)rows * share);
+    return n > 1 ? n : 1;
+}
+
+/* Asked before each window, so that a query that is over ends soon. */
+static int check_time(const struct scan *s, const struct query_source *source, struct err *err)
+{
+    if (clock_mono_ns(s->clock) > s->deadline_mono_ns)
+        return err_set(err, ERR_TIMEOUT, "the query's time is up");
+    if (query_is_cancelled(source))
+        return err_set(err, ERR_CANCELLED, "the query was cancelled");
+    return 0;
+}
+
+static int visit_row_group(struct scan *s, const struct query_source *source,
+                           const struct scan_visit *v, struct err *err)
+{
+    int64_t rows = s->footer->file->row_groups[s->row_group].rows;
+    bool wanted;
+    int rc = begin(s, v, &wanted, err);
+    if (rc == 0 && !wanted) {
+        s->stats->row_groups_skipped++;
+        s->stats->spans_skipped += scan_span_entries(s);
+        return 0;
+    }
+    s->stats->row_groups++;
+    int64_t window = window_rows(s, rows);
+    for (int64_t row = 0; row < rows && rc == 0 && !is_done(v); row += window) {
+        rc = check_time(s, source, err);
+        if (rc < 0)
+            break;
+        scan_window(s, row, rows - row < window ? rows - row : window);
+        rc = visit_window(s, v, err);
+    }
     return rc;
 }
 
@@ -42,26 +88,16 @@ static int visit_block(struct worker *w, const struct query_source *source,
     if (source->row_group_end && source->row_group_end < end)
         end = source->row_group_end;
     for (uint32_t i = source->row_group_first; rc == 0 && i < end && !is_done(v); i++) {
-        if (clock_mono_ns(start.clock) > start.deadline_mono_ns) {
-            rc = err_set(err, ERR_TIMEOUT, "the query's time is up");
-            break;
-        }
-        if (query_is_cancelled(source)) {
-            rc = err_set(err, ERR_CANCELLED, "the query was cancelled");
-            break;
-        }
         *s = start;
         s->footer = footer;
         s->row_group = i;
-        if (v->may_matter && !v->may_matter(v->ctx, s)) {
-            skip_row_group(s);
-            continue;
-        }
-        rc = visit(s, v, err);
+        rc = visit_row_group(s, source, v, err);
         counter_add(w->row_groups, 1);
         if (rc < 0 && err)
             err_wrap(err, "row group %u", i);
+        scan_close(s);
         arena_reset(s->arena);
+        arena_reset(s->group);
     }
     footer_cache_put(w->footers, footer);
     return rc;
@@ -78,7 +114,11 @@ static int visit_live(struct worker *w, const struct query_source *source,
         return rc;
     s->ready = live_columns(live);
     s->stats->bytes_read += live_bytes(live);
-    rc = visit(s, v, err);
+    bool wanted;
+    rc = begin(s, v, &wanted, err);
+    s->stats->row_groups++;
+    if (rc == 0 && wanted)
+        rc = visit_window(s, v, err);
     live_release(live);
     return rc;
 }
@@ -88,19 +128,21 @@ int scan_source(struct worker *w, const struct query_source *source, const struc
 {
     struct query_stats done = {0};
     struct scan *s = calloc(1, sizeof *s);
-    struct arena *a = arena_new(LIMIT_SCAN_BYTES);
-    int rc = s && a ? 0 : err_set(err, ERR_NOMEM, "no memory for a scan");
+    struct arena *a = arena_new(LIMIT_SCAN_BYTES), *group = arena_new(LIMIT_SCAN_BYTES);
+    int rc = s && a && group ? 0 : err_set(err, ERR_NOMEM, "no memory for a scan");
     if (rc == 0) {
         *s = (struct scan){.store = w->opts.store,
                            .meta = source->block ? &source->block->meta : NULL,
                            .clock = w->opts.clock,
                            .deadline_mono_ns = deadline_mono_ns,
                            .arena = a,
+                           .group = group,
                            .stats = &done,
                            .step = QUERY_STEPS};
         rc = source->block ? visit_block(w, source, v, s, err) : visit_live(w, source, v, s, err);
     }
     arena_free(a);
+    arena_free(group);
     free(s);
     counter_add(w->bytes, done.bytes_read);
     query_stats_add(stats, &done);

@@ -6,13 +6,14 @@
 #include "worker/worker_priv.h"
 
 struct scan_visit {
-    /* One row group, or the live columns: everything in the scan is gone after it returns. */
+    /* A row group, or the live columns, before its windows: dictionaries may be read
+     * (scan_dictionaries), columns not. *wanted is true; false: nothing more is asked of it. NULL:
+     * all are wanted. What is kept in s->group lasts as long as the windows. */
+    int (*begin)(void *ctx, struct scan *s, bool *wanted, struct err *err);
+    /* A window of rows: everything in it is gone after this returns. */
     int (*batch)(void *ctx, struct scan *s, struct err *err);
     /* Whether the rest need not be looked at; NULL: it always must be. */
     bool (*is_done)(void *ctx);
-    /* Whether anything of a row group can matter, as far as is known without reading columns; NULL:
-     * it always may. Not asked for the live columns. */
-    bool (*may_matter)(void *ctx, const struct scan *s);
     void *ctx;
 };
 

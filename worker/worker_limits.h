@@ -9,6 +9,10 @@
  * Hit: the query fails with ERR_LIMIT and the text says so. */
 #define LIMIT_SCAN_BYTES ((size_t)1 << 30)
 
+/* Spans of a window, about: enough that what is done once a window does not count, few enough that
+ * its columns stay in the processor's cache. */
+#define WINDOW_SPANS 32768
+
 /* Bytes of one column chunk or page fetched at once. Hit: ERR_LIMIT. */
 #define LIMIT_FETCH_BYTES ((size_t)512 << 20)
 

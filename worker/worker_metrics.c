@@ -160,9 +160,8 @@ static bool edge(bool there, struct slice text, int64_t *out)
 }
 
 /* Whether some span of the row group may start in the range, by its statistics. */
-static bool may_hold(void *ctx, const struct scan *s)
+static bool may_hold(const struct metrics_job *job, const struct scan *s)
 {
-    const struct metrics_job *job = ctx;
     const struct traceql_metrics_grid *g = &job->query->grid;
     int leaf = s->footer->leaf_of[BLOCK_SPAN_START];
     int64_t min, max;
@@ -176,12 +175,19 @@ static bool may_hold(void *ctx, const struct scan *s)
            (min <= g->after_ns || (uint64_t)min - (uint64_t)g->after_ns <= length);
 }
 
+static int metrics_begin(void *ctx, struct scan *s, bool *wanted, struct err *err)
+{
+    (void)err;
+    *wanted = s->ready || may_hold(ctx, s);
+    return 0;
+}
+
 int worker_metrics(void *self, const struct query_source *source,
                    const struct query_metrics *metrics, uint64_t deadline_mono_ns, struct arena *a,
                    struct query_metrics_result *out, struct err *err)
 {
     struct metrics_job job = {.query = metrics};
-    const struct scan_visit visit = {.batch = metrics_batch, .may_matter = may_hold, .ctx = &job};
+    const struct scan_visit visit = {.begin = metrics_begin, .batch = metrics_batch, .ctx = &job};
     *out = (struct query_metrics_result){0};
     int rc = traceql_eval_new(metrics->query, a, &job.eval, err);
     if (rc == 0 && traceql_metrics_compares(metrics->query)) {

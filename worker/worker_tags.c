@@ -27,6 +27,11 @@ struct tags_job {
     uint64_t bytes_max, text_bytes;
     bool full;
     /* of the row group */
+    bool answered[BLOCK_LEAVES]; /* all that the column can tell has been told */
+    bool own_unknown;            /* no footer tells whether some columns have values */
+    uint64_t status_seen;        /* for status_values */
+    bool status_look;
+    /* of the window */
     struct scan *scan;
     struct marks marks;
     enum traceql_level level; /* of the column that is walked */
@@ -187,33 +192,39 @@ static int mark_pairs(struct tags_job *job, struct err *err)
 
 /* ---- names ---- */
 
-/* Whether the column has any value: the footer mostly knows. */
-static int has_values(struct scan *s, int leaf, bool *out, struct err *err)
+/* Whether the column has any value in the row group, as far as that is known without reading it. */
+enum has { HAS_NONE, HAS_SOME, HAS_UNKNOWN };
+
+static enum has has_values(const struct scan *s, int leaf)
 {
-    if (!s->ready && !s->have[leaf]) {
-        const struct parquet_chunk *c =
-            &s->footer->file->row_groups[s->row_group].chunks[s->footer->leaf_of[leaf]];
-        if (c->null_count >= 0) {
-            *out = c->num_values > c->null_count;
-            return 0;
-        }
-    }
-    int rc = scan_need(s, &leaf, 1, err);
-    *out = rc == 0 && scan_column(s, leaf)->values > 0;
-    return rc;
+    if (s->ready)
+        return s->ready[leaf].values ? HAS_SOME : HAS_NONE;
+    const struct parquet_chunk *c =
+        &s->footer->file->row_groups[s->row_group].chunks[s->footer->leaf_of[leaf]];
+    if (c->null_count < 0)
+        return HAS_UNKNOWN;
+    return c->num_values > c->null_count ? HAS_SOME : HAS_NONE;
 }
 
-static int own_names(struct tags_job *job, struct err *err)
+/* Names of attributes with a column of their own. windows: of those about which the footer is
+ * silent. */
+static int own_names(struct tags_job *job, struct scan *s, bool windows, struct err *err)
 {
     struct own_column *own;
     size_t count;
-    int rc = own_columns(job->scan, &own, &count, err);
+    int rc = own_columns(s, &own, &count, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        bool some = false;
         if (!(job->tags->levels & 1u << own[i].level))
             continue;
-        rc = has_values(job->scan, own[i].leaf, &some, err);
-        if (rc == 0 && some)
+        enum has has = has_values(s, own[i].leaf);
+        job->own_unknown |= has == HAS_UNKNOWN;
+        if (windows && has == HAS_UNKNOWN) {
+            rc = scan_need(s, &own[i].leaf, 1, err);
+            has = rc == 0 && scan_column(s, own[i].leaf)->values ? HAS_SOME : HAS_NONE;
+        } else if (windows) {
+            continue;
+        }
+        if (rc == 0 && has == HAS_SOME)
             rc = add_text(job, own[i].level, own[i].name, err);
     }
     return rc;
@@ -265,23 +276,24 @@ static int names_batch(struct tags_job *job, const struct traceql_result *matche
     struct scan *s = job->scan;
     enum traceql_level levels[NAME_LEVELS];
     int leaves[NAME_LEVELS];
-    struct column keys[NAME_LEVELS] = {0};
     size_t n = 0;
     for (size_t i = 0; i < NAME_LEVELS; i++) {
-        if (!(job->tags->levels & 1u << name_levels[i]))
+        int leaf = attr_first_leaf(name_levels[i]) + BLOCK_ATTR_KEY;
+        if (!(job->tags->levels & 1u << name_levels[i]) || job->answered[leaf])
             continue;
         levels[n] = name_levels[i];
-        leaves[n++] = attr_first_leaf(name_levels[i]) + BLOCK_ATTR_KEY;
+        leaves[n++] = leaf;
     }
-    int rc = own_names(job, err);
+    int rc = job->own_unknown ? own_names(job, s, true, err) : 0;
     if (rc < 0 || (matched && matched->span_count == 0))
         return rc;
-    rc = matched ? scan_need(s, leaves, n, err) : scan_dictionaries(s, leaves, n, keys, err);
+    rc = scan_need(s, leaves, n, err);
     if (rc == 0 && matched && n == NAME_LEVELS)
         rc = mark_pairs(job, err);
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = matched ? add_keys(job, levels[i], scan_column(s, leaves[i]), err)
-                     : add_texts(job, levels[i], &keys[i], err);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const struct column *c = scan_column(s, leaves[i]);
+        rc = matched ? add_keys(job, levels[i], c, err) : add_texts(job, levels[i], c, err);
+    }
     return rc;
 }
 
@@ -319,14 +331,10 @@ static int column_values(struct tags_job *job, int leaf, enum traceql_level leve
                          struct err *err)
 {
     struct scan *s = job->scan;
-    struct column c = {0};
-    int rc = filtered ? scan_need(s, &leaf, 1, err) : scan_dictionaries(s, &leaf, 1, &c, err);
-    if (rc < 0)
+    int rc = job->answered[leaf] ? 0 : scan_need(s, &leaf, 1, err);
+    if (rc < 0 || job->answered[leaf])
         return rc;
-    if (!filtered && c.type == COLUMN_BYTES)
-        return add_texts(job, TRACEQL_LEVEL_TRACE, &c, err);
-    if (filtered)
-        c = *scan_column(s, leaf);
+    const struct column c = *scan_column(s, leaf);
     uint8_t *seen = arena_zalloc(s->arena, c.has_dict ? c.dict_count : 0);
     if (!seen)
         return arena_err(s->arena, err, "a row group");
@@ -367,16 +375,14 @@ static int status_values(struct tags_job *job, struct err *err)
     int leaf = BLOCK_SPAN_STATUS_CODE;
     int rc = scan_need(s, &leaf, 1, err);
     const struct column *c = scan_column(s, leaf);
-    uint64_t decided = 0;
-    bool look = true;
     for (uint32_t i = 0; rc == 0 && i < c->values && i < s->spans; i++) {
         bool match = job->marks.spans[i];
         uint64_t bit = c->v.i64[i] >= 0 && c->v.i64[i] < 64 ? UINT64_C(1) << c->v.i64[i] : 0;
-        if ((look || match) && !(decided & bit)) {
-            decided |= bit;
+        if ((job->status_look || match) && !(job->status_seen & bit)) {
+            job->status_seen |= bit;
             rc = match ? add_value(job, c, i, err) : 0;
         }
-        look = match;
+        job->status_look = match;
     }
     return rc;
 }
@@ -418,15 +424,13 @@ static int list_attr(struct tags_job *job, enum traceql_level level, bool filter
     enum { WHICH = sizeof which / sizeof which[0] };
     struct scan *s = job->scan;
     int leaves[WHICH + 1] = {attr_first_leaf(level) + BLOCK_ATTR_KEY};
-    struct column key = {0};
-    int rc = scan_dictionaries(s, leaves, 1, &key, err);
-    if (rc < 0 || !has_text(&key, job->tags->name))
-        return rc;
+    if (job->answered[leaves[0]])
+        return 0;
     for (size_t i = 0; i < WHICH; i++)
         leaves[i + 1] = attr_first_leaf(level) + which[i];
     struct attr_hits hits;
     job->level = level;
-    rc = scan_need(s, leaves, WHICH + 1, err);
+    int rc = scan_need(s, leaves, WHICH + 1, err);
     if (rc == 0)
         rc = attr_find(s, level, job->tags->name, filtered ? wanted : NULL, job, &hits, err);
     for (size_t i = 0; i < WHICH && rc == 0 && hits.count && !job->full; i++) {
@@ -467,6 +471,84 @@ static int values_batch(struct tags_job *job, const struct traceql_result *match
 }
 
 /* ---- the job ---- */
+
+/* The columns that the question is about: of attribute lists those of the keys. */
+static int asked_leaves(struct tags_job *job, struct scan *s, int *leaves, size_t *count,
+                        struct err *err)
+{
+    const struct query_tags *t = job->tags;
+    enum traceql_level level;
+    struct own_column *own;
+    size_t own_count = 0;
+    int rc = 0;
+    *count = 0;
+    if (!t->names && t->intrinsic != TRACEQL_ATTRIBUTE) {
+        int leaf = intrinsic_leaf(s, t->intrinsic, &level);
+        if (leaf >= 0)
+            leaves[(*count)++] = leaf;
+        return 0;
+    }
+    if (!t->names)
+        rc = own_columns(s, &own, &own_count, err);
+    for (size_t i = 0; rc == 0 && i < own_count; i++) {
+        if ((t->levels & 1u << own[i].level) && slice_eq(own[i].name, t->name))
+            leaves[(*count)++] = own[i].leaf;
+    }
+    for (size_t i = 0; rc == 0 && i < NAME_LEVELS; i++) {
+        if (t->levels & 1u << name_levels[i])
+            leaves[(*count)++] = attr_first_leaf(name_levels[i]) + BLOCK_ATTR_KEY;
+    }
+    return rc;
+}
+
+static bool is_key(int leaf)
+{
+    for (size_t i = 0; i < NAME_LEVELS; i++) {
+        if (leaf == attr_first_leaf(name_levels[i]) + BLOCK_ATTR_KEY)
+            return true;
+    }
+    return false;
+}
+
+static enum traceql_level level_of_key(int leaf)
+{
+    size_t i = 0;
+    while (i + 1 < NAME_LEVELS && leaf != attr_first_leaf(name_levels[i]) + BLOCK_ATTR_KEY)
+        i++;
+    return name_levels[i];
+}
+
+/* What the dictionaries alone tell. */
+static int tags_begin(void *ctx, struct scan *s, bool *wanted, struct err *err)
+{
+    struct tags_job *job = ctx;
+    struct column dicts[BLOCK_LEAVES];
+    int leaves[BLOCK_LEAVES];
+    size_t count;
+    scan_step(s, QUERY_STEP_EVALUATE);
+    memset(job->answered, 0, sizeof job->answered);
+    job->own_unknown = false;
+    job->status_seen = 0;
+    job->status_look = true;
+    int rc = job->tags->names ? own_names(job, s, false, err) : 0;
+    rc = rc < 0 ? rc : asked_leaves(job, s, leaves, &count, err);
+    rc = rc < 0 ? rc : scan_dictionaries(s, leaves, count, dicts, err);
+    *wanted = job->own_unknown;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        const struct column *d = &dicts[i];
+        bool key = !job->tags->names && is_key(leaves[i]);
+        if (key && d->has_dict) {
+            job->answered[leaves[i]] = !has_text(d, job->tags->name);
+        } else if (!key && d->has_dict && !job->eval) {
+            enum traceql_level level =
+                job->tags->names ? level_of_key(leaves[i]) : TRACEQL_LEVEL_TRACE;
+            job->answered[leaves[i]] = true;
+            rc = add_texts(job, level, d, err);
+        }
+        *wanted |= !job->answered[leaves[i]];
+    }
+    return rc;
+}
 
 static int tags_batch(void *ctx, struct scan *s, struct err *err)
 {
@@ -516,7 +598,8 @@ int worker_tags(void *self, const struct query_source *source, const struct quer
                            .bytes_max = tags->bytes_max && tags->bytes_max < LIMIT_TAG_BYTES
                                             ? tags->bytes_max
                                             : LIMIT_TAG_BYTES};
-    const struct scan_visit visit = {.batch = tags_batch, .is_done = is_done, .ctx = &job};
+    const struct scan_visit visit = {
+        .begin = tags_begin, .batch = tags_batch, .is_done = is_done, .ctx = &job};
     int rc = 0;
     *out = (struct query_tags_result){0};
     tag_set_init(&job.set, a);

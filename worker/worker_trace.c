@@ -69,6 +69,8 @@ static int find_row(struct lookup *l, const struct footer *footer, uint32_t row_
                        .clock = l->worker->opts.clock,
                        .stats = l->stats,
                        .step = QUERY_STEPS,
+                       .row_count = footer->file->row_groups[row_group].rows,
+                       .group = l->a,
                        .arena = l->a};
     *row = -1;
     int rc = scan_need(s, &leaf, 1, err);
@@ -82,6 +84,7 @@ static int find_row(struct lookup *l, const struct footer *footer, uint32_t row_
             }
         }
     }
+    scan_close(s);
     free(s);
     return rc;
 }

@@ -487,6 +487,11 @@ static void *copy_exactly(const void *p, size_t n)
     return q;
 }
 
+static void close_scan(void *scan)
+{
+    scan_close(scan);
+}
+
 /* Columns of the fixture as vParquet5, all there at once. */
 static void ready_columns(struct stage *st, struct column *columns)
 {
@@ -501,10 +506,14 @@ static void ready_columns(struct stage *st, struct column *columns)
                        .meta = &st->block[V5].meta,
                        .footer = footer,
                        .deadline_mono_ns = UINT64_MAX,
-                       .arena = st->arena};
-    struct query_stats stats = {0};
-    s->clock = &clock_system;
-    s->stats = &stats;
+                       .clock = &clock_system,
+                       .step = QUERY_STEPS,
+                       .group = st->arena,
+                       .arena = st->arena,
+                       .row_count = footer->file->row_groups[0].rows};
+    s->stats = arena_zalloc(st->arena, sizeof *s->stats);
+    assert_non_null(s->stats);
+    assert_true(arena_on_reset(st->arena, close_scan, s)); /* the columns are its readers' */
     int all[BLOCK_LEAVES];
     for (int i = 0; i < BLOCK_LEAVES; i++)
         all[i] = i;
@@ -523,8 +532,11 @@ static int search_bent(struct stage *st, const struct column *columns, const cha
     struct traceql_result result;
     struct scan *s = arena_zalloc(a, sizeof *s);
     assert_non_null(s);
-    *s = (struct scan){
-        .meta = &st->block[V5].meta, .ready = columns, .deadline_mono_ns = UINT64_MAX, .arena = a};
+    *s = (struct scan){.meta = &st->block[V5].meta,
+                       .ready = columns,
+                       .deadline_mono_ns = UINT64_MAX,
+                       .group = a,
+                       .arena = a};
     assert_int_equal(traceql_parse(slice_cstr(text), a, &q, err), 0);
     assert_int_equal(traceql_eval_new(q, a, &eval, err), 0);
     int rc = scan_batch(s, q, &batch, err);
