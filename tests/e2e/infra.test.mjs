@@ -101,7 +101,7 @@ describe('the image', () => {
             assert.ok(fs.existsSync(path.join(root, file)), file);
         const [, uid, gid] = /^USER (\d+):(\d+)$/m.exec(final);
         assert.ok(Number(uid) > 0 && Number(gid) > 0);
-        assert.match(final, new RegExp(`useradd --system --uid ${uid} `));
+        assert.match(final, new RegExp(`useradd --uid ${uid} --user-group `));
     });
 
     test('has a configuration that serves a directory, and a bucket by the environment', async () => {
