@@ -37,7 +37,10 @@ async function verify(config, { args = [], env = {} } = {}) {
     const { code } = await p.end;
     const notes = p.stderr.split('\n').filter(Boolean);
     assert.equal(code === 0, notes.length === 0, p.stderr);
-    return notes;
+    /* Until frontends hand out jobs to other processes, the keys about it are not known. */
+    const ahead = !(await defaults()).has('query_frontend.workers.remote');
+    const early = /querier\.(max_concurrent_queries|frontend_worker\.)|query_frontend\.workers/;
+    return notes.filter((line) => !ahead || !early.test(line));
 }
 
 const seconds = (duration) => {
@@ -83,6 +86,7 @@ describe('the image', () => {
         }
         assert.ok(libraries.size > 10, [...libraries].join());
         libraries.add('libs3.so.2'); /* loaded by name */
+        const needed = new Set(['ca-certificates', '']);
         for (const so of libraries) {
             const owners = execFileSync('dpkg', ['-S', `*/${so}`], { encoding: 'utf8' })
                 .split('\n')
@@ -93,7 +97,9 @@ describe('the image', () => {
                 owners.some((p) => installed.has(p)),
                 `${so} of ${owners} is not installed`,
             );
+            owners.forEach((p) => needed.add(p));
         }
+        for (const p of installed) assert.ok(needed.has(p), `${p} is not needed`);
     });
 
     test('copies files that are there, and runs as a number that is not root', () => {
@@ -369,6 +375,13 @@ describe('Kubernetes', () => {
             for (const s of of(objects, 'ScaledObject')) {
                 assert.ok(s.spec.fallback.replicas >= 1, 'a lost signal is not a reason for none');
                 for (const { type, metricType, metadata } of s.spec.triggers) {
+                    const { data } = named(objects, 'ConfigMap', 'rubato-config');
+                    const slots = YAML.parse(data['rubato.yaml']).querier.max_concurrent_queries;
+                    if (s.metadata.name === 'rubato-worker')
+                        assert.equal(
+                            Number(metadata.targetValue ?? metadata.threshold),
+                            Math.floor(slots * 0.75),
+                        );
                     assert.equal(metricType, 'AverageValue', 'fallback needs it, totals want it');
                     if (type === 'prometheus') {
                         assert.equal(metadata.ignoreNullValues, 'false');
@@ -398,7 +411,10 @@ describe('Kubernetes', () => {
                     read('docker', 'Dockerfile'),
                     new RegExp(`-config\\.file=${mounted}/rubato\\.yaml`),
                 );
-                assert.deepEqual(await verify(config, { args: c.args }), []);
+                const env = Object.fromEntries((c.env ?? []).map((e) => [e.name, e.value]));
+                for (const key of Object.keys(env)) assert.ok(config.includes(`\${${key}:-`), key);
+                const args = ['-config.expand-env', ...c.args];
+                assert.deepEqual(await verify(config, { args, env }), []);
                 assert.ok(spec.terminationGracePeriodSeconds > (await secondsToStop(config)));
                 const own = YAML.parse(config);
                 const ports = portsOf({ spec });
@@ -410,6 +426,21 @@ describe('Kubernetes', () => {
             }
         });
     }
+
+    test('workers look for frontends where they are, and those let them in', () => {
+        const envOf = (o) =>
+            Object.fromEntries(o.spec.template.spec.containers[0].env.map((e) => [e.name, e.value]));
+        const roles = overlay('roles');
+        const worker = envOf(named(roles, 'Deployment', 'rubato-worker'));
+        const [host, port] = worker.RUBATO_FRONTENDS.split(':');
+        const service = named(roles, 'Service', host);
+        assert.equal(service.spec.clusterIP, 'None', 'each frontend by itself');
+        assert.equal(service.spec.ports[0].port, Number(port));
+        const frontend = named(roles, 'Deployment', 'rubato-frontend');
+        assert.ok(selects(service.spec.selector, frontend.spec.template.metadata.labels));
+        assert.equal(envOf(frontend).RUBATO_REMOTE_WORKERS, 'true');
+        assert.ok(!('env' in of(overlay('single'), 'Deployment')[0].spec.template.spec.containers[0]));
+    });
 
     test('every probe is answered by a process of its role', async (t) => {
         for (const d of of([...overlay('single'), ...overlay('roles')], 'Deployment')) {
@@ -443,7 +474,8 @@ describe('the bucket', () => {
             assert.deepEqual(rules.map((r) => r.ID), ids);
             for (const r of rules) {
                 assert.equal(r.Status, 'Enabled');
-                if (r.Expiration) assert.deepEqual([r.Filter, r.Expiration], [{ Prefix: 'tmp/' }, { Days: 1 }]);
+                if (r.Expiration)
+                    assert.deepEqual([r.Filter.Prefix, r.Expiration.Days], ['tmp/', 1]);
                 else assert.equal(r.AbortIncompleteMultipartUpload.DaysAfterInitiation, 1);
             }
         }
@@ -604,8 +636,7 @@ describe('functions', () => {
 const coming = new Set([
     'tempodb_compaction_outstanding_blocks', 'tempodb_compaction_errors_total',
     'tempodb_compaction_bytes_written_total', 'rubato_queue_jobs', 'rubato_inflight_jobs',
-    'rubato_workers', 'rubato_autoscaler_desired', 'tempo_query_frontend_queries_total',
-    'tempo_query_frontend_discarded_requests_total',
+    'rubato_workers', 'rubato_autoscaler_desired',
 ]);
 
 /* Families show in /metrics when they are first counted: the sources tell of all. */
@@ -642,7 +673,9 @@ describe('docs/deploy and docs/operating.md', () => {
             for (const [, file, anchor] of text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {
                 const there = file ? path.resolve(path.dirname(page), file) : page;
                 const heads = [...fs.readFileSync(there, 'utf8').matchAll(/^#+ (.*)$/gm)];
-                const anchors = heads.map(([, h]) => h.toLowerCase().replace(/[^\w\s-]/g, '').replace(/ /g, '-'));
+                const anchors = heads.map(([, h]) =>
+                    h.toLowerCase().replace(/[^\w\s-]/g, '').replaceAll(' ', '-'),
+                );
                 assert.ok(anchors.includes(anchor), `${page}: #${anchor}`);
             }
         }
@@ -680,11 +713,12 @@ describe('docs/deploy and docs/operating.md', () => {
     });
 
     test('name metrics that there are, or will be', () => {
+        const ours =
+            /^(tempo|tempodb|rubato|objstore|catalog|ingest|block_builder|worker|process)_\w+$/;
         let count = 0;
         for (const page of pages)
             for (const word of words(fs.readFileSync(page, 'utf8'))) {
-                if (!/^(tempo|tempodb|rubato|objstore|catalog|ingest|block_builder|worker|process)_\w+$/.test(word))
-                    continue;
+                if (!ours.test(word)) continue;
                 assert.ok(inSources(word) || coming.has(word), `${page}: ${word}`);
                 count++;
             }
