@@ -632,11 +632,9 @@ describe('functions', () => {
 
 /* ---- monitoring, and what is written about it all ---- */
 
-/* Named here and in infra/ before they are in the program: compaction, the queue and its workers. */
+/* Named here and in infra/ before they are in the program: the queue and its workers. */
 const coming = new Set([
-    'tempodb_compaction_outstanding_blocks', 'tempodb_compaction_errors_total',
-    'tempodb_compaction_bytes_written_total', 'rubato_queue_jobs', 'rubato_inflight_jobs',
-    'rubato_workers', 'rubato_autoscaler_desired',
+    'rubato_queue_jobs', 'rubato_inflight_jobs', 'rubato_workers', 'rubato_autoscaler_desired',
 ]);
 
 /* Families show in /metrics when they are first counted: the sources tell of all. */
