@@ -175,16 +175,16 @@ static int begin(struct query *q, struct answer *a, struct err *err)
     return rc;
 }
 
-static bool client_gone(const void *req)
+static bool client_gone(const void *client)
 {
-    return net_request_gone(req);
+    return net_request_gone(client);
 }
 
 /* Until when, and for whom. */
 static void set_deadline(struct query *q)
 {
-    q->cancel.gone = client_gone;
-    q->cancel.asker = q->req;
+    q->cancel.gone = q->client ? client_gone : NULL;
+    q->cancel.asker = q->client;
     int64_t timeout_ns = q->frontend->opts.app->cfg.query_frontend.api_timeout_ns;
     uint64_t theirs_ns = q->req->deadline_mono_ns;
     q->deadline_mono_ns = q->req->received_mono_ns +

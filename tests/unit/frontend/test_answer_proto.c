@@ -25,7 +25,7 @@ static void asked_init(struct asked *a, size_t packet_bytes, struct net_request 
     a->app.clock = &clock_system;
     a->app.cfg.query_frontend.max_grpc_streaming_packet_size = packet_bytes;
     a->frontend.opts.app = &a->app;
-    a->query = (struct query){.frontend = &a->frontend, .call = call};
+    a->query = (struct query){.frontend = &a->frontend, .client = call};
 }
 
 static void values_of_a_oneof_are_written_though_zero(void **state)
