@@ -5,7 +5,7 @@
  *
  * The level is tested before a field is built. One write(2) a line; any thread may log. A log is
  * shared: rooms keep `const struct log`s derived with log_room. No credential and no attribute
- * value is ever logged at info or above. */
+ * value is ever logged at info or above; the text of a query is, as in Tempo. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
