@@ -2,6 +2,7 @@
  * segments. The steps and what a crash between them leaves: catalog/catalog.h. */
 #include <stdlib.h>
 
+#include "app/overrides.h"
 #include "base/text.h"
 #include "catalog/block_store.h"
 #include "ingest/ingest_limits.h"
@@ -25,28 +26,29 @@ struct builder {
     VEC(struct block_dedicated) dedicated; /* …its dedicated columns */
 };
 
-/* What the tenant's new blocks dedicate columns to: struct app_dedicated_column. */
-static const struct config_items *dedicated_columns(const struct ingest *in, struct slice tenant)
-{
-    (void)tenant; /* one list for all of them */
-    return &in->opts.app->cfg.storage.trace.block.parquet_dedicated_columns;
-}
-
+/* What the tenant's new blocks dedicate columns to, as far as vParquet4 can hold it. */
 static int take_dedicated(struct builder *bd, struct slice tenant, struct err *err)
 {
-    const struct config_items *items = dedicated_columns(bd->in, tenant);
+    struct overrides *o = bd->in->opts.app->overrides;
+    const struct overrides_limits *limits = overrides_acquire(o, tenant);
+    const struct config_items *items = overrides_dedicated_columns(o, limits);
+    bool ok = true;
     arena_reset(bd->arena);
     vec_reset(&bd->dedicated);
-    for (size_t i = 0; i < items->count; i++) {
+    for (size_t i = 0; i < items->count && ok; i++) {
         const struct app_dedicated_column *c = (const struct app_dedicated_column *)items->at + i;
-        struct block_dedicated d = {
-            .scope = slice_eq(c->scope, SLICE("resource")) ? BLOCK_SCOPE_RESOURCE
-                     : slice_eq(c->scope, SLICE("event"))  ? BLOCK_SCOPE_EVENT
-                                                           : BLOCK_SCOPE_SPAN,
-            .type = slice_eq(c->type, SLICE("int")) ? BLOCK_DEDICATED_INT : BLOCK_DEDICATED_STRING};
-        if (!arena_slice(bd->arena, c->name, &d.name) || !vec_push(&bd->dedicated, d))
-            return err_set(err, ERR_NOMEM, "no memory for the list of dedicated columns");
+        struct block_dedicated d = {.scope = BLOCK_SCOPE_SPAN};
+        if (slice_eq(c->scope, SLICE("resource")))
+            d.scope = BLOCK_SCOPE_RESOURCE;
+        else if (slice_eq(c->scope, SLICE("event")))
+            d.scope = BLOCK_SCOPE_EVENT;
+        if (slice_eq(c->type, SLICE("int")))
+            d.type = BLOCK_DEDICATED_INT;
+        ok = arena_slice(bd->arena, c->name, &d.name) && vec_push(&bd->dedicated, d);
     }
+    overrides_release(o, limits);
+    if (!ok)
+        return err_set(err, ERR_NOMEM, "no memory for the list of dedicated columns");
     bd->dedicated.count =
         (uint32_t)shred_dedicated(bd->dedicated.at, bd->dedicated.count, bd->dedicated.at);
     return 0;

@@ -12,6 +12,50 @@ import { until } from './lib/wait.mjs';
 
 const local = drivers.find((d) => d.kind === 'local');
 
+/* ---- blocks ---- */
+
+test('a tenant has dedicated columns of its own', async () => {
+    const column = (scope, name, type = 'string') => ({ scope, name, type });
+    const file = path.join(tempDir('overrides'), 'columns.yaml');
+    const own = [
+        column('span', 'a'),
+        column('span', 'http.url'), /* has a column anyway */
+        column('span', 'n', 'int'), /* not in vParquet4 */
+        column('resource', 'b'),
+    ];
+    const overrides = { own: { storage: { parquet_dedicated_columns: own } } };
+    fs.writeFileSync(file, toYaml({ overrides }));
+    const store = await local.open();
+    const rubato = await Rubato.start({
+        store,
+        config: {
+            multitenancy_enabled: true,
+            block_builder: { window: '100ms' },
+            overrides: { per_tenant_override_config: file },
+            storage: {
+                trace: { block: { parquet_dedicated_columns: [column('resource', 'host.name')] } },
+            },
+        },
+    });
+    try {
+        for (const [tenant, want] of [
+            ['own', [{ n: 'a' }, { s: 'resource', n: 'b' }]],
+            ['other', [{ s: 'resource', n: 'host.name' }]],
+        ]) {
+            await sendHttp(rubato, makeRequest({ service: tenant, spans: 2 }).body, { tenant });
+            const key = await until(`a block of ${tenant}`, 20000, async () => {
+                const keys = await store.list(`${tenant}/`);
+                const meta = keys.find((k) => k.endsWith('/meta.json'));
+                if (!meta) throw new Error('not yet');
+                return meta;
+            });
+            assert.deepEqual(JSON.parse(await store.get(key)).dedicatedColumns, want);
+        }
+    } finally {
+        await rubato.cleanUp();
+    }
+});
+
 /* ---- limits ---- */
 
 describe('limits of a tenant', () => {
