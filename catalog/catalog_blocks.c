@@ -409,7 +409,9 @@ static int load_batch(struct catalog *c, struct catalog_tenant_listing *t,
         if (!blocks[i])
             continue;
         const struct catalog_listed_block *l = listed_find(t, ids[i].id);
-        blocks[i]->created_unix_ns = l ? l->created_unix_ns : clock_unix_ns(c->opts.clock);
+        /* Its meta.json may have come after the listing had passed. */
+        blocks[i]->created_unix_ns =
+            l && l->live ? l->created_unix_ns : clock_unix_ns(c->opts.clock);
         seen[parsed] = l && blooms_fit(l, &blocks[i]->meta);
         blocks[parsed++] = blocks[i];
     }

@@ -11,9 +11,10 @@ static uint64_t age_from(const struct catalog_block *b)
     return end > created && end - created <= FUTURE_END_NS ? end : created;
 }
 
+/* 0 is no time: nothing is ever deleted because of it. */
 static bool older(uint64_t unix_ns, uint64_t than_ns, uint64_t now_unix_ns)
 {
-    return now_unix_ns > unix_ns && now_unix_ns - unix_ns > than_ns;
+    return unix_ns && now_unix_ns > unix_ns && now_unix_ns - unix_ns > than_ns;
 }
 
 static void failed(struct compactor *k, struct slice tenant, const struct err *err)

@@ -193,6 +193,8 @@ static inline size_t seen(struct peer *p, struct objstore *s, struct slice tenan
     struct err err = {0};
     ok(catalog_view(p->c, tenant, 0, a, &v, &err), &err);
     size_t blocks = v.block_count;
+    for (size_t i = 0; i < blocks; i++)
+        assert_true(v.blocks[i]->created_unix_ns >= T0); /* retention goes by it */
     if (times)
         memset(times, 0, TRACES_MAX);
     for (size_t i = 0; times && i < blocks; i++) {

@@ -194,6 +194,46 @@ static void a_reader_is_right_whenever_it_is_overtaken(void **state)
     }
 }
 
+/* The output's first objects are listed, and its meta.json comes after. */
+static void an_output_that_is_finished_after_it_was_listed_is_as_old_as_it_is(void **state)
+{
+    (void)state;
+    struct stage g;
+    struct peer victim, heir, reader;
+    stage_set(&g);
+    struct objstore *mortal = scripted(&g, NULL, 0);
+    peer_new(&victim, mortal, &g.clock.base);
+    poll_ok(&victim);
+    scripted_store_die_after(mortal, 5); /* the plan twice, data, bloom, index */
+    bool did;
+    struct err err = {0};
+    (void)compactor_round(victim.k, &did, &err);
+    peer_free(&victim);
+    peer_new(&heir, g.store, &g.clock.base);
+    poll_ok(&heir);
+    round_ok(&heir);
+    pass(&g, 31);
+    const struct scripted_step step = {.op = OBJSTORE_OP_LIST,
+                                       .nth = 1,
+                                       .key_contains = CATALOG_PLAN_PREFIX,
+                                       .action = SCRIPTED_CALL,
+                                       .before = compact_now,
+                                       .before_ctx = &heir};
+    struct objstore *s = scripted(&g, &step, 1);
+    peer_new(&reader, s, &g.clock.base);
+    poll_ok(&reader);
+    assert_int_equal(assert_each_once(&reader, g.store, TENANT, TRACES), 1);
+    pass(&g, 300);
+    poll_ok(&reader);
+    round_ok(&reader);
+    assert_int_equal(assert_each_once(&reader, g.store, TENANT, TRACES), 1);
+    peer_free(&heir);
+    peer_free(&reader);
+    objstore_free(s);
+    objstore_free(mortal);
+    objstore_free(g.store);
+}
+
 /* ---- two at the same blocks ---- */
 
 struct rival {
@@ -736,6 +776,7 @@ int main(void)
         cmocka_unit_test(small_blocks_become_one_and_the_inputs_go),
         cmocka_unit_test(a_crash_after_any_write_loses_and_doubles_nothing),
         cmocka_unit_test(a_reader_is_right_whenever_it_is_overtaken),
+        cmocka_unit_test(an_output_that_is_finished_after_it_was_listed_is_as_old_as_it_is),
         cmocka_unit_test(never_do_two_plans_hold_the_same_block),
         cmocka_unit_test(a_plan_that_is_there_before_the_look_wins),
         cmocka_unit_test(two_compactors_end_with_each_trace_once),
