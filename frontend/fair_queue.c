@@ -145,6 +145,31 @@ struct fair_entry *fair_queue_pop(struct fair_queue *q)
     return e;
 }
 
+void fair_queue_remove(struct fair_queue *q, struct slice tenant, enum fair_class class,
+                       struct fair_entry *e)
+{
+    struct fair_round *r = &q->rounds[class];
+    struct fair_tenant **at = &r->first;
+    while (!slice_eq(slice_of((*at)->name, (*at)->name_len), tenant))
+        at = &(*at)->next;
+    struct fair_tenant *t = *at;
+    struct fair_entry **link = &t->first;
+    while (*link != e)
+        link = &(*link)->next;
+    *link = e->next;
+    if (!*link)
+        t->last = link;
+    t->count--;
+    r->count--;
+    q->count--;
+    if (t->count)
+        return;
+    *at = t->next;
+    if (!*at)
+        r->last = at;
+    tenant_free(t);
+}
+
 uint64_t fair_queue_oldest_ns(const struct fair_queue *q)
 {
     uint64_t oldest = UINT64_MAX;

@@ -55,6 +55,9 @@ void fair_queue_clear(struct fair_queue *q);
 bool fair_queue_push(struct fair_queue *q, struct slice tenant, enum fair_class class,
                      struct fair_entry *e);
 struct fair_entry *fair_queue_pop(struct fair_queue *q); /* NULL: empty */
+/* Takes out an entry that is in the queue, from where it was pushed. */
+void fair_queue_remove(struct fair_queue *q, struct slice tenant, enum fair_class class,
+                       struct fair_entry *e);
 /* When the oldest entry came; UINT64_MAX: there is none. */
 uint64_t fair_queue_oldest_ns(const struct fair_queue *q);
 

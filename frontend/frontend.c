@@ -18,10 +18,10 @@ int frontend_new(const struct frontend_opts *opts, struct frontend **out, struct
     f->log = log_room(opts->app->log, "frontend");
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t jobs = opts->job_threads ? opts->job_threads : cpus > 0 ? (uint32_t)cpus * 2 : 4;
-    int rc = pool_new("request", opts->request_threads ? opts->request_threads : 16, &f->requests,
-                      err);
+    int rc = fair_pool_new("request", opts->request_threads ? opts->request_threads : 16, 1, 0,
+                           opts->app->clock, &f->requests, err);
     if (rc == 0)
-        rc = pool_new("job", jobs, &f->jobs, err);
+        rc = fair_pool_new("job", jobs, POOL_QUANTUM_BYTES, 0, opts->app->clock, &f->jobs, err);
     const struct app *app = opts->app;
     accounting_init(&f->accounting, app->metrics);
     int64_t most = app->cfg.query_frontend.max_outstanding_per_tenant;
@@ -41,8 +41,8 @@ void frontend_free(struct frontend *f)
 {
     if (!f)
         return;
-    pool_free(f->requests);
-    pool_free(f->jobs);
+    fair_pool_free(f->requests);
+    fair_pool_free(f->jobs);
     admission_free(f->admission);
     deny_list_free(f->denied);
     free(f);
@@ -51,14 +51,14 @@ void frontend_free(struct frontend *f)
 /* ---- fan-out ---- */
 
 struct fan_task {
-    struct pool_task task;
+    struct fair_task task;
     struct latch *latch;
     void (*run)(void *ctx, size_t i);
     void *ctx;
     size_t i;
 };
 
-static void fan_run(struct pool_task *task)
+static void fan_run(struct fair_task *task)
 {
     struct fan_task *t = (struct fan_task *)task;
     t->run(t->ctx, t->i);
@@ -83,8 +83,9 @@ int query_fan_out(struct query *q, size_t count, void (*run)(void *ctx, size_t i
         return 0;
     }
     for (size_t i = 0; i < count; i++) {
-        tasks[i] = (struct fan_task){{fan_run, NULL}, latch, run, ctx, i};
-        pool_submit(q->frontend->jobs, &tasks[i].task);
+        tasks[i] = (struct fan_task){{.run = fan_run}, latch, run, ctx, i};
+        if (!fair_pool_submit(q->frontend->jobs, q->tenant, q->class, q->job_bytes, &tasks[i].task))
+            fan_run(&tasks[i].task);
     }
     latch_wait(latch);
     return 0;
@@ -94,7 +95,7 @@ int query_fan_out(struct query *q, size_t count, void (*run)(void *ctx, size_t i
 
 /* A request that waits for its thread, and is then answered by it. */
 struct request_task {
-    struct pool_task task;
+    struct fair_task task;
     struct query q;
 };
 
@@ -107,6 +108,8 @@ static int dispatch(struct query *q, struct slice path, struct answer *out, stru
 {
     static const struct slice v1 = {(const uint8_t *)"/api/traces/", 12};
     static const struct slice v2 = {(const uint8_t *)"/api/v2/traces/", 15};
+    if (slice_starts(path, SLICE("/api/metrics/")))
+        q->class = FAIR_BATCH;
     if (slice_starts(path, v1) && path.len > v1.len &&
         slice_find(slice_from(path, v1.len), '/') == path.len - v1.len)
         return trace_api(q, false, slice_from(path, v1.len), out, err);
@@ -251,7 +254,7 @@ int frontend_ask(struct frontend *f, struct net_request *req, struct buf *body)
     return rc < 0 ? 500 : a.status;
 }
 
-static void run_request(struct pool_task *task)
+static void run_request(struct fair_task *task)
 {
     struct query *q = &((struct request_task *)task)->q;
     struct answer a = answer_init();
@@ -271,18 +274,21 @@ void frontend_handle(void *ctx, struct net_request *req)
     struct answer a = answer_init();
     struct err err = {0};
     struct query none = {.frontend = f, .req = req, .client = req};
+    uint64_t oldest_ns;
     int rc = t ? 0 : err_set(&err, ERR_NOMEM, "no memory for a query");
     if (rc == 0) {
-        *t = (struct request_task){.task = {run_request, NULL}, .q = none};
+        *t = (struct request_task){.task.run = run_request, .q = none};
         rc = begin(&t->q, &a, &err);
     }
-    if (rc == 0 && pool_queued(f->requests) >= LIMIT_QUEUED_REQUESTS)
+    if (rc == 0 && fair_pool_queued(f->requests, &oldest_ns) >= LIMIT_QUEUED_REQUESTS)
         rc = err_set(&err, ERR_EXHAUSTED, "job queue full");
     if (rc == 0)
         rc = admission_enter(f->admission, t->q.tenant, &err);
     if (rc == 0) {
-        pool_submit(f->requests, &t->task);
-        return;
+        if (fair_pool_submit(f->requests, t->q.tenant, FAIR_INTERACTIVE, 1, &t->task))
+            return;
+        admission_leave(f->admission, t->q.tenant);
+        rc = err_set(&err, ERR_NOMEM, "no memory for a query");
     }
     free(t);
     answer_error(&none, rc, &a, &err);

@@ -3,6 +3,7 @@
 #define FRONTEND_FRONTEND_LIMITS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Results of one query while they are merged. Hit: the query fails with ERR_LIMIT. */
 #define LIMIT_QUERY_BYTES ((size_t)256 << 20)
@@ -18,6 +19,10 @@
 
 /* Workers on which a job is tried before it runs in the frontend's own process. */
 #define LIMIT_JOB_ATTEMPTS 3
+
+/* Bytes of blocks that a tenant's jobs may read before another tenant's turn comes: a large job or
+ * a few of the usual size. */
+#define POOL_QUANTUM_BYTES (UINT64_C(100) << 20)
 
 /* Child processes that do not end by themselves when the frontend does. Then they are killed. */
 #define CHILD_END_S 2

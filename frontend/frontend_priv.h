@@ -5,6 +5,7 @@
 #include "app/selftrace.h"
 #include "base/pool.h"
 #include "frontend/accounting.h"
+#include "frontend/fair_pool.h"
 #include "frontend/frontend.h"
 #include "frontend/frontend_limits.h"
 
@@ -17,8 +18,7 @@ struct frontend {
     struct accounting accounting;
     struct admission *admission;
     struct deny_list *denied;
-    struct pool *requests;
-    struct pool *jobs;
+    struct fair_pool *requests, *jobs;
 };
 
 /* What its tenants allow a query; 0: no limit. */
@@ -42,6 +42,8 @@ struct query {
     struct selftrace_span span;
     uint64_t deadline_mono_ns;
     struct arena *arena;
+    enum fair_class class;      /* of its jobs */
+    uint64_t job_bytes;         /* what one of them reads, about */
     struct query_cancel cancel; /* its jobs end when the client has gone */
 };
 
@@ -97,7 +99,8 @@ int search_api(struct query *q, struct answer *out, struct err *err);
  * as "tags" or, when there is no range of time either, as parameters of their own. */
 int legacy_params(struct query *q, bool has_q, bool has_range, struct query_legacy *out,
                   struct err *err);
-/* tags_api.c: whether the path is one of a question about tags, which is then answered, with *rc. */
+/* tags_api.c: whether the path is one of a question about tags, which is then answered, with *rc.
+ */
 bool tags_api(struct query *q, struct slice path, struct answer *out, int *rc, struct err *err);
 
 /* Whether nobody waits for the answer any more. */

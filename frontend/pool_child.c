@@ -190,7 +190,7 @@ static uint32_t wanted_locked(const struct pools *p, uint32_t alive)
 {
     uint32_t starting = pool_count_locked(p, POOL_CHILD, POOL_STARTING);
     uint32_t n = alive;
-    if (p->shared.waiting > starting)
+    if (p->shared.waiting.count > starting)
         n++;
     if (n > p->opts.children_max)
         n = p->opts.children_max;

@@ -62,38 +62,44 @@ static bool take_locked(struct pools *p, struct pool_grant *out)
 
 void pool_serve_locked(struct pools *p)
 {
-    struct pool_waiter *w;
-    while ((w = p->shared.first) && take_locked(p, &w->grant)) {
-        p->shared.first = w->next;
-        if (!p->shared.first)
-            p->shared.last = &p->shared.first;
-        p->shared.waiting--;
+    struct pool_grant g;
+    while (p->shared.waiting.count && take_locked(p, &g)) {
+        struct pool_waiter *w = (struct pool_waiter *)fair_queue_pop(&p->shared.waiting);
+        w->grant = g;
         w->done = true;
         pthread_cond_signal(&w->granted);
     }
-    gauge_set(p->m.queued, p->shared.waiting);
+    gauge_set(p->m.queued, (int64_t)p->shared.waiting.count);
 }
 
-static void leave_locked(struct pools *p, struct pool_waiter *w)
+/* ---- waiting ---- */
+
+/* What a job reads at most. */
+static uint64_t cost_of(const struct query_job *job)
 {
-    struct pool_waiter **at = &p->shared.first;
-    while (*at != w)
-        at = &(*at)->next;
-    *at = w->next;
-    if (!*at)
-        p->shared.last = at;
-    p->shared.waiting--;
-    gauge_set(p->m.queued, p->shared.waiting);
+    const struct query_source *s = &job->source;
+    uint64_t bytes = s->block ? s->block->meta.size : 0;
+    uint32_t groups = s->block ? s->block->meta.total_records : 0;
+    if (s->row_group_end > s->row_group_first && s->row_group_end <= groups)
+        bytes = bytes / groups * (s->row_group_end - s->row_group_first);
+    for (size_t i = 0; !s->block && s->view && i < s->view->section_count; i++)
+        bytes += s->view->sections[i].section->raw_bytes;
+    return bytes ? bytes : 1;
+}
+
+static enum fair_class class_of(const struct query_job *job)
+{
+    return job->kind == QUERY_METRICS ? FAIR_BATCH : FAIR_INTERACTIVE;
 }
 
 static int wait_locked(struct pools *p, const struct query_job *job, struct pool_waiter *w,
                        struct err *err)
 {
     int rc = 0;
-    *p->shared.last = w;
-    p->shared.last = &w->next;
-    p->shared.waiting++;
-    gauge_set(p->m.queued, p->shared.waiting);
+    w->entry = (struct fair_entry){.cost = cost_of(job), .since_ns = clock_mono_ns(p->opts.clock)};
+    if (!fair_queue_push(&p->shared.waiting, job->source.tenant, class_of(job), &w->entry))
+        return err_set(err, ERR_NOMEM, "no memory for the queue of jobs");
+    gauge_set(p->m.queued, (int64_t)p->shared.waiting.count);
     while (!w->done && rc == 0) {
         uint64_t now = clock_mono_ns(p->opts.clock), until = now + QUEUE_TICK_NS;
         const struct timespec t = {(time_t)(until / NS_PER_S), (long)(until % NS_PER_S)};
@@ -107,7 +113,8 @@ static int wait_locked(struct pools *p, const struct query_job *job, struct pool
             rc = err_set(err, ERR_CANCELLED, "the query was cancelled");
     }
     if (rc < 0)
-        leave_locked(p, w);
+        fair_queue_remove(&p->shared.waiting, job->source.tenant, class_of(job), &w->entry);
+    gauge_set(p->m.queued, (int64_t)p->shared.waiting.count);
     return rc;
 }
 
@@ -116,7 +123,7 @@ int pool_acquire(struct pools *p, const struct query_job *job, struct pool_grant
 {
     int rc = 0;
     pthread_mutex_lock(&p->shared.mu);
-    if (p->shared.first || !take_locked(p, out)) {
+    if (p->shared.waiting.count || !take_locked(p, out)) {
         struct pool_waiter w = {0};
         pthread_condattr_t attr;
         pthread_condattr_init(&attr);

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "frontend/frontend_limits.h"
 #include "frontend/pools_priv.h"
 
 /* How often the supervisor looks after everything, unless it is woken. */
@@ -174,7 +175,7 @@ int pools_new(const struct pools_opts *opts, struct pools **out, struct err *err
     if (!p->opts.remote_silence_ns)
         p->opts.remote_silence_ns = 10 * NS_PER_S;
     pthread_mutex_init(&p->shared.mu, NULL);
-    p->shared.last = &p->shared.first;
+    fair_queue_init(&p->shared.waiting, POOL_QUANTUM_BYTES, 0);
     int rc = start(p, err);
     if (rc < 0) {
         pools_free(p);
@@ -232,6 +233,7 @@ void pools_free(struct pools *p)
     pthread_mutex_unlock(&p->shared.mu);
     pool_end_children(p);
     vec_free(&p->shared.slots);
+    fair_queue_clear(&p->shared.waiting);
     if (p->wake_fd >= 0)
         close(p->wake_fd);
     pthread_mutex_destroy(&p->shared.mu);

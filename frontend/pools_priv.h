@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "base/vec.h"
+#include "frontend/fair_queue.h"
 #include "frontend/pools.h"
 #include "query/job_link.h"
 #include "query/query_codec.h"
@@ -42,7 +43,7 @@ struct pool_grant {
 };
 
 struct pool_waiter {
-    struct pool_waiter *next;
+    struct fair_entry entry; /* first: the queue's */
     pthread_cond_t granted;
     bool done;
     struct pool_grant grant;
@@ -67,9 +68,8 @@ struct pools {
         uint32_t busy[POOL_KINDS];     /* grants that are out */
         VEC(struct pool_slot *) slots; /* all that are not dead; idle ones are taken from the end */
         VEC(struct pool_child *) children;
-        struct pool_waiter *first, **last; /* who waits for a slot */
-        uint32_t waiting;
-        uint64_t next_start_ns; /* of a child, after one died young */
+        struct fair_queue waiting; /* struct pool_waiter: who waits for a slot */
+        uint64_t next_start_ns;    /* of a child, after one died young */
         uint64_t backoff_ns;
         uint64_t hear_ns; /* idle links are looked at then */
         bool stopping;

@@ -78,6 +78,9 @@ static int list_sources(struct query *q, struct query_data *d, struct err *err)
             d->blocks[d->block_count++] = s;
         }
     }
+    q->job_bytes = 0;
+    for (size_t i = 0; i < d->block_count; i++)
+        q->job_bytes += d->blocks[i].block->meta.size / d->block_count;
     if (d->view_count > 1)
         qsort(d->blocks, d->block_count, sizeof *d->blocks, newest_first);
     return 0;

@@ -135,6 +135,37 @@ static void nothing_is_lost_and_a_tenants_order_is_kept(void **state)
     }
 }
 
+static void an_entry_can_be_taken_out_from_anywhere(void **state)
+{
+    (void)state;
+    struct rng r = {6};
+    for (int round = 0; round < 200; round++) {
+        struct fair_queue q;
+        bool in[40];
+        size_t count = 40;
+        fair_queue_init(&q, 10, 0);
+        for (uint32_t i = 0; i < 40; i++)
+            in[i] =
+                push(&q, i, (char)('a' + rng_below(&r, 4)), (enum fair_class)rng_below(&r, 2), 5);
+        while (count) {
+            uint32_t n = (uint32_t)rng_below(&r, 40);
+            if (rng_below(&r, 2) && in[n]) {
+                const char tenant = items[n].tenant;
+                fair_queue_remove(&q, slice_of(&tenant, 1), items[n].class, &items[n].entry);
+            } else {
+                n = ((struct item *)fair_queue_pop(&q))->number;
+            }
+            assert_true(in[n]);
+            in[n] = false;
+            assert_int_equal(q.count, --count);
+        }
+        assert_null(fair_queue_pop(&q));
+        assert_null(q.rounds[0].first);
+        assert_null(q.rounds[1].first);
+        fair_queue_clear(&q);
+    }
+}
+
 /* ---- threads ---- */
 
 struct work {
@@ -183,6 +214,7 @@ int main(void)
         cmocka_unit_test(classes_share_three_to_one),
         cmocka_unit_test(a_tenant_has_a_limit_of_its_own),
         cmocka_unit_test(nothing_is_lost_and_a_tenants_order_is_kept),
+        cmocka_unit_test(an_entry_can_be_taken_out_from_anywhere),
         cmocka_unit_test(the_pool_runs_what_it_took),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
