@@ -40,6 +40,7 @@ static const struct {
     {"search-tag-values-v2", "/api/v2/search/tag/{tagName}/values", true},
     {"metrics-query-range", "/api/metrics/query_range", true},
     {"metrics-query", "/api/metrics/query", true},
+    {"scaling", "/api/scaling", true},
     {"metrics-summary", "/api/metrics/summary", true},
 };
 

@@ -8,6 +8,13 @@
 #include "frontend/admission.h"
 #include "frontend/deny.h"
 #include "frontend/frontend_limits.h"
+#include "frontend/pools.h"
+
+static size_t jobs_queued(void *ctx, uint64_t *oldest_ns)
+{
+    struct frontend *f = ctx;
+    return fair_pool_queued(f->jobs, oldest_ns);
+}
 
 int frontend_new(const struct frontend_opts *opts, struct frontend **out, struct err *err)
 {
@@ -33,6 +40,8 @@ int frontend_new(const struct frontend_opts *opts, struct frontend **out, struct
         frontend_free(f);
         return rc;
     }
+    if (opts->pools)
+        pools_on_queue(opts->pools, jobs_queued, f);
     *out = f;
     return 0;
 }
@@ -41,6 +50,8 @@ void frontend_free(struct frontend *f)
 {
     if (!f)
         return;
+    if (f->opts.pools)
+        pools_on_queue(f->opts.pools, NULL, NULL);
     fair_pool_free(f->requests);
     fair_pool_free(f->jobs);
     admission_free(f->admission);
@@ -267,9 +278,28 @@ static void run_request(struct fair_task *task)
     free(task);
 }
 
+/* For KEDA and its like: nobody's data, so no tenant is asked for. */
+static void answer_scaling(struct frontend *f, struct net_request *req)
+{
+    struct pools_scaling s;
+    struct net_reply r = {.status = 200, .content_type = "application/json"};
+    pools_scaling(f->opts.pools, &s);
+    buf_init(&r.body, 1024);
+    if (buf_printf(&r.body,
+                   "{\"demand\":%u,\"queued\":%u,\"running\":%u,\"workers\":%u,\"slots\":%u,"
+                   "\"oldest_age_s\":%.3f}\n",
+                   s.demand, s.queued, s.running, s.workers, s.slots, s.oldest_age_s) < 0)
+        r.status = 500;
+    app_reply(f->opts.app, req, &r, false);
+}
+
 void frontend_handle(void *ctx, struct net_request *req)
 {
     struct frontend *f = ctx;
+    if (f->opts.pools && slice_eq(app_api_path(f->opts.app, req), SLICE("/api/scaling"))) {
+        answer_scaling(f, req);
+        return;
+    }
     struct request_task *t = calloc(1, sizeof *t);
     struct answer a = answer_init();
     struct err err = {0};

@@ -8,11 +8,13 @@
 #include "query/query.h"
 
 struct frontend;
+struct pools;
 
 struct frontend_opts {
     struct app *app;         /* configuration, tenants, log, metrics, clock */
     struct catalog *catalog;
     struct query_worker worker;
+    struct pools *pools; /* for /api/scaling; NULL: there is none */
     uint32_t request_threads; /* requests answered at once; 0: 16 */
     uint32_t job_threads;     /* jobs run at once; 0: twice the processors */
 };

@@ -34,6 +34,8 @@
 #define CHILD_BACKOFF_MAX_S 60
 /* A child that is not ready by then is killed. */
 #define CHILD_START_S 30
+/* A child that is wanted no longer has so much time for the jobs it has. Then they run elsewhere. */
+#define CHILD_RETIRE_S 40
 
 /* Requests of all tenants that wait for a request thread, whatever each of them may have waiting.
  * Hit: 429, "job queue full". */

@@ -45,6 +45,7 @@ int main(int argc, char **argv)
         rc = frontend_new(&(struct frontend_opts){.app = app,
                                                   .catalog = catalog,
                                                   .worker = pools_worker(pools),
+                                                  .pools = pools,
                                                   .job_threads = pools_slots_max(pools)},
                           &frontend, &err);
     if (rc == 0) {

@@ -144,11 +144,11 @@ static void died_locked(struct pools *p, struct pool_child *c, int status, uint6
     char how[64];
     snprintf(how, sizeof how, WIFSIGNALED(status) ? "signal %d" : "exit status %d",
              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    LOG_AT(&p->log, c->retiring ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "a worker process ended",
+    LOG_AT(&p->log, c->retired_ns ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "a worker process ended",
            KV_I64("pid", c->pid), KV_STR("by", how));
     c->pid = 0;
     drop_idle_locked(p, c);
-    if (c->retiring)
+    if (c->retired_ns)
         return;
     counter_add(p->m.deaths, 1);
     uint64_t longer = 2 * p->shared.backoff_ns;
@@ -178,43 +178,74 @@ static void reap_locked(struct pools *p, uint64_t now)
 
 /* ---- as many as are wanted ---- */
 
-static uint32_t alive_locked(const struct pools *p)
+uint32_t pool_children_locked(const struct pools *p, uint32_t *starting)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < p->shared.children.count; i++)
-        n += p->shared.children.at[i]->pid != 0 && !p->shared.children.at[i]->retiring;
+    *starting = 0;
+    for (uint32_t i = 0; i < p->shared.children.count; i++) {
+        const struct pool_child *c = p->shared.children.at[i];
+        n += c->pid != 0 && !c->retired_ns;
+        *starting += c->pid != 0 && !c->retired_ns && !c->ready_ns;
+    }
     return n;
 }
 
-static uint32_t wanted_locked(const struct pools *p, uint32_t alive)
+/* When the child last had a job, of those that have none now; UINT64_MAX: it has one. */
+static uint64_t idle_since_locked(const struct pools *p, const struct pool_child *c)
 {
-    uint32_t starting = pool_count_locked(p, POOL_CHILD, POOL_STARTING);
-    uint32_t n = alive;
-    if (p->shared.waiting.count > starting)
-        n++;
-    if (n > p->opts.children_max)
-        n = p->opts.children_max;
-    return n > p->opts.children_min ? n : p->opts.children_min;
+    uint64_t since = 0;
+    for (uint32_t i = 0; i < p->shared.slots.count; i++) {
+        const struct pool_slot *s = p->shared.slots.at[i];
+        if (s->child != c)
+            continue;
+        if (s->state == POOL_BUSY)
+            return UINT64_MAX;
+        since = s->since_ns > since ? s->since_ns : since;
+    }
+    return since;
 }
 
-static void watch_starts_locked(struct pools *p, uint64_t now)
+/* The one that has been idle for longest gets no more jobs, and ends when its links are closed. */
+static bool retire_one_locked(struct pools *p, uint64_t now)
+{
+    struct pool_child *best = NULL;
+    uint64_t best_ns = 0;
+    for (uint32_t i = 0; i < p->shared.children.count; i++) {
+        struct pool_child *c = p->shared.children.at[i];
+        uint64_t since = c->pid && !c->retired_ns ? idle_since_locked(p, c) : 0;
+        if (!c->pid || c->retired_ns || (best && since >= best_ns))
+            continue;
+        best = c;
+        best_ns = since;
+    }
+    if (!best)
+        return false;
+    best->retired_ns = now;
+    drop_idle_locked(p, best);
+    return true;
+}
+
+static void watch_locked(struct pools *p, uint64_t now)
 {
     for (uint32_t i = 0; i < p->shared.children.count; i++) {
         struct pool_child *c = p->shared.children.at[i];
-        if (!c->ready_ns && now - c->started_ns > CHILD_START_S * NS_PER_S)
+        bool late = !c->ready_ns && now - c->started_ns > CHILD_START_S * NS_PER_S;
+        bool stays = c->retired_ns && now - c->retired_ns > CHILD_RETIRE_S * NS_PER_S;
+        if (late || stays)
             pool_kill_locked(c);
     }
 }
 
-void pool_tend_children_locked(struct pools *p, uint64_t now)
+void pool_tend_children_locked(struct pools *p, int step, uint64_t now)
 {
+    uint32_t starting;
     reap_locked(p, now);
-    watch_starts_locked(p, now);
-    uint32_t alive = alive_locked(p);
-    for (uint32_t want = wanted_locked(p, alive);
-         alive < want && now >= p->shared.next_start_ns && !p->shared.stopping; alive++)
+    watch_locked(p, now);
+    for (; step < 0 && retire_one_locked(p, now); step++)
+        ;
+    for (; step > 0 && now >= p->shared.next_start_ns && !p->shared.stopping; step--)
         start_child_locked(p, now);
-    gauge_set(p->m.children, alive);
+    gauge_set(p->m.children, pool_children_locked(p, &starting));
 }
 
 void pool_end_children(struct pools *p)
@@ -222,7 +253,7 @@ void pool_end_children(struct pools *p)
     uint64_t until = clock_mono_ns(p->opts.clock) + CHILD_END_S * NS_PER_S;
     pthread_mutex_lock(&p->shared.mu);
     for (uint32_t i = 0; i < p->shared.children.count; i++)
-        p->shared.children.at[i]->retiring = true;
+        p->shared.children.at[i]->retired_ns = 1;
     while (p->shared.children.count) {
         uint64_t now = clock_mono_ns(p->opts.clock);
         reap_locked(p, now);

@@ -30,7 +30,7 @@ static struct pool_slot *idle_locked(struct pools *p, enum pool_kind kind)
     struct pool_slot *best = NULL;
     for (uint32_t i = 0; i < p->shared.slots.count; i++) {
         struct pool_slot *s = p->shared.slots.at[i];
-        if (s->kind == kind && s->state == POOL_IDLE && !(s->child && s->child->retiring) &&
+        if (s->kind == kind && s->state == POOL_IDLE && !(s->child && s->child->retired_ns) &&
             (!best || s->since_ns > best->since_ns))
             best = s;
     }
@@ -145,7 +145,11 @@ void pool_release(struct pools *p, struct pool_grant *g)
 {
     pthread_mutex_lock(&p->shared.mu);
     p->shared.busy[g->kind]--;
-    if (g->slot && g->slot->child && g->slot->child->retiring)
+    if (g->slot) {
+        uint64_t took = clock_mono_ns(p->opts.clock) - g->slot->since_ns;
+        p->shared.service_ns += took / 8 - p->shared.service_ns / 8;
+    }
+    if (g->slot && g->slot->child && g->slot->child->retired_ns)
         pool_drop_slot_locked(p, g->slot);
     else if (g->slot)
         set_state(p, g->slot, POOL_IDLE);

@@ -68,6 +68,79 @@ static void set_gauges_locked(struct pools *p)
     }
 }
 
+/* ---- how many ---- */
+
+static uint32_t queued_locked(struct pools *p, uint64_t now, uint64_t *age_ns)
+{
+    uint64_t oldest = fair_queue_oldest_ns(&p->shared.waiting), outside = UINT64_MAX;
+    size_t n = p->shared.waiting.count;
+    if (p->shared.outside)
+        n += p->shared.outside(p->shared.outside_ctx, &outside);
+    oldest = outside < oldest ? outside : oldest;
+    *age_ns = oldest < now ? now - oldest : 0;
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+static uint32_t running_locked(const struct pools *p)
+{
+    uint32_t n = 0;
+    for (int k = 0; k < POOL_KINDS; k++)
+        n += p->shared.busy[k];
+    return n;
+}
+
+/* The law's answer: how many children to start, or to stop. */
+static int step_locked(struct pools *p, uint64_t now)
+{
+    uint32_t starting;
+    struct autoscaler_sample s = {.running = running_locked(p)};
+    s.queued = queued_locked(p, now, &s.oldest_ns);
+    s.workers = pool_children_locked(p, &starting);
+    s.starting = starting;
+    s.service_ns = p->shared.service_ns;
+    bool first = s.workers == 0 && s.queued && now >= p->shared.next_start_ns;
+    if (now < p->shared.tick_ns && !first)
+        return 0;
+    p->shared.tick_ns = now + AUTOSCALER_TICK_NS;
+    (void)autoscaler_tick(&p->shared.whole, &s, now);
+    gauge_set(p->m.inflight, (int64_t)p->shared.whole.demand);
+    s.running = p->shared.busy[POOL_CHILD]; /* what others run does not ask for children */
+    int step = autoscaler_tick(&p->shared.children_law, &s, now);
+    gauge_set(p->m.desired, p->shared.children_law.desired);
+    if (step)
+        LOG_DEBUG(&p->log, "the number of worker processes changes", KV_I64("by", step),
+                  KV_U64("from", s.workers), KV_U64("queued", s.queued),
+                  KV_STR("for", autoscaler_reason_name(p->shared.children_law.reason)));
+    return step;
+}
+
+void pools_scaling(struct pools *p, struct pools_scaling *out)
+{
+    uint64_t age_ns;
+    uint32_t starting;
+    pthread_mutex_lock(&p->shared.mu);
+    uint32_t links = p->shared.slots.count;
+    *out = (struct pools_scaling){
+        .demand = (uint32_t)p->shared.whole.demand,
+        .running = running_locked(p),
+        .workers = pool_children_locked(p, &starting),
+        .slots = p->opts.in_process + links,
+    };
+    for (int s = 0; s < POOL_SLOT_STATES; s++)
+        out->workers += pool_count_locked(p, POOL_REMOTE, (enum pool_slot_state)s);
+    out->queued = queued_locked(p, clock_mono_ns(p->opts.clock), &age_ns);
+    out->oldest_age_s = (double)age_ns / 1e9;
+    pthread_mutex_unlock(&p->shared.mu);
+}
+
+void pools_on_queue(struct pools *p, pools_queue_fn *fn, void *ctx)
+{
+    pthread_mutex_lock(&p->shared.mu);
+    p->shared.outside = fn;
+    p->shared.outside_ctx = ctx;
+    pthread_mutex_unlock(&p->shared.mu);
+}
+
 static void tend(struct pools *p)
 {
     uint64_t now = clock_mono_ns(p->opts.clock);
@@ -81,7 +154,7 @@ static void tend(struct pools *p)
         if (look && !hear_locked(p, s))
             pool_drop_slot_locked(p, s);
     }
-    pool_tend_children_locked(p, now);
+    pool_tend_children_locked(p, step_locked(p, now), now);
     pool_serve_locked(p);
     set_gauges_locked(p);
     pthread_mutex_unlock(&p->shared.mu);
@@ -141,6 +214,10 @@ static void register_metrics(struct pools *p)
     p->m.deaths = metrics_counter(m, "rubato_worker_deaths_total",
                                   "Worker processes that ended without being asked to.");
     p->m.children = metrics_gauge(m, "rubato_worker_processes", "Worker processes that run.");
+    p->m.desired = metrics_gauge(m, "rubato_autoscaler_desired",
+                                 "Worker processes that there should be by the control law.");
+    p->m.inflight = metrics_gauge(m, "rubato_inflight_jobs",
+                                  "Jobs queued and running: the 0.75 quantile of the last 30 s.");
     p->m.queued = metrics_gauge(m, "rubato_queue_jobs", "Jobs that wait for a slot of a worker.");
 }
 
@@ -174,6 +251,12 @@ int pools_new(const struct pools_opts *opts, struct pools **out, struct err *err
         p->opts.child_silence_ns = 5 * NS_PER_S;
     if (!p->opts.remote_silence_ns)
         p->opts.remote_silence_ns = 10 * NS_PER_S;
+    struct autoscaler_opts law = autoscaler_local;
+    law.min = p->opts.children_min;
+    law.max = p->opts.children_max;
+    law.slots = p->opts.child_slots;
+    autoscaler_init(&p->shared.children_law, &law, clock_mono_ns(opts->clock));
+    autoscaler_init(&p->shared.whole, &autoscaler_remote, clock_mono_ns(opts->clock));
     pthread_mutex_init(&p->shared.mu, NULL);
     fair_queue_init(&p->shared.waiting, POOL_QUANTUM_BYTES, 0);
     int rc = start(p, err);

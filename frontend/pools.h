@@ -46,6 +46,20 @@ struct query_worker pools_worker(struct pools *p);
  * call at once without waiting for each other. */
 uint32_t pools_slots_max(const struct pools *p);
 
+/* Jobs that wait elsewhere for a thread that will bring them here: called by the supervisor. */
+typedef size_t(pools_queue_fn)(void *ctx, uint64_t *oldest_ns);
+void pools_on_queue(struct pools *p, pools_queue_fn *fn, void *ctx);
+
+/* For who decides from outside how many workers there should be. */
+struct pools_scaling {
+    uint32_t demand; /* jobs queued and running: three quarters of the last 30 s had no more */
+    uint32_t queued, running;
+    uint32_t workers; /* child processes, and connections of remote workers */
+    uint32_t slots;   /* jobs at once, those of this process too */
+    double oldest_age_s;
+};
+void pools_scaling(struct pools *p, struct pools_scaling *out);
+
 /* A net_upgrade_fn (ctx is the pools) for GET POOLS_UPGRADE_PATH: a remote worker's slot. */
 #define POOLS_UPGRADE_PATH "/internal/worker"
 void pools_upgrade(void *ctx, int fd, struct slice head, struct slice peer);

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "base/vec.h"
+#include "frontend/autoscaler.h"
 #include "frontend/fair_queue.h"
 #include "frontend/pools.h"
 #include "query/job_link.h"
@@ -33,7 +34,7 @@ struct pool_child {
     pid_t pid;      /* hold mu; 0: reaped */
     uint32_t slots; /* hold mu: in pools.slots */
     uint64_t started_ns, ready_ns;
-    bool retiring; /* hold mu: slots are closed when they are idle */
+    uint64_t retired_ns; /* hold mu: slots are closed when they are idle; 0: it serves */
 };
 
 /* What a caller got: a slot of this process when slot is NULL. */
@@ -61,7 +62,7 @@ struct pools {
     struct {
         struct metrics_family *workers, *jobs;
         struct counter *starts, *deaths, *retries;
-        struct gauge *queued, *children;
+        struct gauge *queued, *children, *desired, *inflight;
     } m;
     struct {
         pthread_mutex_t mu;
@@ -71,7 +72,13 @@ struct pools {
         struct fair_queue waiting; /* struct pool_waiter: who waits for a slot */
         uint64_t next_start_ns;    /* of a child, after one died young */
         uint64_t backoff_ns;
-        uint64_t hear_ns; /* idle links are looked at then */
+        uint64_t hear_ns;    /* idle links are looked at then */
+        uint64_t tick_ns;    /* the scalers' next tick */
+        uint64_t service_ns; /* of a job on a link, moving average */
+        struct autoscaler children_law;
+        struct autoscaler whole; /* demand of all pools together, for who scales from outside */
+        pools_queue_fn *outside; /* jobs that have not come here yet; may be NULL */
+        void *outside_ctx;
         bool stopping;
     } shared; /* hold mu */
 };
@@ -98,8 +105,9 @@ int pool_run(void *self, const struct query_job *job, struct arena *a, struct qu
 
 /* ---- pool_child.c ---- */
 
-/* Starts, reaps and retires children; called by the supervisor. */
-void pool_tend_children_locked(struct pools *p, uint64_t now);
+/* Starts, reaps and retires children; called by the supervisor. step: how many more or fewer. */
+void pool_tend_children_locked(struct pools *p, int step, uint64_t now);
+uint32_t pool_children_locked(const struct pools *p, uint32_t *starting);
 /* A child that does not behave. */
 void pool_kill_locked(struct pool_child *c);
 /* Waits for all of them, then kills. Slots are gone. */

@@ -98,6 +98,7 @@ static int make_query_roles(struct server *s, struct err *err)
     const struct frontend_opts frontend = {.app = app,
                                            .catalog = s->catalog,
                                            .worker = pools_worker(s->pools),
+                                           .pools = s->pools,
                                            .job_threads = pools_slots_max(s->pools)};
     rc = frontend_new(&frontend, &s->frontend, err);
     app_add_service(app, "frontend");
