@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/app.h"
+#include "app/overrides.h"
 #include "catalog/catalog.h"
 #include "compact/compactor.h"
 #include "frontend/frontend.h"
@@ -35,6 +36,19 @@ static void stop_compactor(void *ctx)
     compactor_stop(ctx);
 }
 
+/* A tenant's own retention, window and leave to be compacted. */
+static void compaction_of(void *ctx, struct slice tenant, struct compactor_tenant *limits)
+{
+    struct overrides *o = ctx;
+    int64_t retention_ns = overrides_block_retention_ns(o, tenant);
+    int64_t window_ns = overrides_compaction_window_ns(o, tenant);
+    if (retention_ns > 0)
+        limits->block_retention_ns = (uint64_t)retention_ns;
+    if (window_ns > 0)
+        limits->compaction_window_ns = (uint64_t)window_ns;
+    limits->compaction_disabled = overrides_compaction_disabled(o, tenant);
+}
+
 static int make_compactor(struct server *s, struct err *err)
 {
     struct app *app = s->app;
@@ -48,6 +62,8 @@ static int make_compactor(struct server *s, struct err *err)
         .limits = {.block_retention_ns = (uint64_t)cfg->compactor.compaction.block_retention_ns,
                    .compaction_window_ns =
                        (uint64_t)cfg->compactor.compaction.compaction_window_ns},
+        .tenant = compaction_of,
+        .tenant_ctx = app->overrides,
         .cycle_ns = (uint64_t)cfg->compactor.compaction.compaction_cycle_ns,
         .compacted_block_retention_ns =
             (uint64_t)cfg->compactor.compaction.compacted_block_retention_ns,
