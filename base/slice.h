@@ -13,6 +13,12 @@ struct slice {
 };
 
 #define SLICE(literal) ((struct slice){(const uint8_t *)("" literal), sizeof(literal) - 1})
+/* Behind its last byte; NULL for an empty one without bytes, to which C lets nothing be added. */
+static inline const uint8_t *slice_end(struct slice s)
+{
+    return s.ptr ? s.ptr + s.len : s.ptr;
+}
+
 /* For printf's "%.*s". */
 #define SLICE_ARGS(s) (int)(s).len, (const char *)(s).ptr
 

@@ -184,7 +184,7 @@ static size_t utf8_sequence(const uint8_t *p, const uint8_t *end)
 
 size_t utf8_prefix(struct slice s, size_t max)
 {
-    const uint8_t *p = s.ptr, *end = s.ptr + s.len;
+    const uint8_t *p = s.ptr, *end = slice_end(s);
     const uint8_t *stop = s.len > max ? s.ptr + max : end;
     while (p != stop) {
         while ((size_t)(stop - p) >= 8 && !(load_u64le(p) & EACH_BYTE(0x80)))
@@ -251,7 +251,7 @@ static bool is_line_separator(const uint8_t *p, size_t n)
 
 int buf_json_string(struct buf *b, struct slice s)
 {
-    const uint8_t *p = s.ptr, *end = s.ptr + s.len;
+    const uint8_t *p = s.ptr, *end = slice_end(s);
     size_t len_before = b->len;
     int rc = s.len < SIZE_MAX - 2 ? buf_reserve(b, s.len + 2) : ERR_LIMIT;
     if (rc < 0)
@@ -330,13 +330,9 @@ char *text_escape(struct slice s, size_t max, char *out, size_t out_size)
     const size_t mark = sizeof ellipsis - 1;
     if (out_size == 0)
         return out;
-    if (s.len == 0) { /* of which ptr may be NULL */
-        out[0] = 0;
-        return out;
-    }
     size_t at = 0;
     size_t fits = 0; /* the longest length that leaves room for the ellipsis */
-    const uint8_t *p = s.ptr, *end = s.ptr + s.len;
+    const uint8_t *p = s.ptr, *end = slice_end(s);
     const uint8_t *stop = s.len > max ? s.ptr + max : end;
     while (p != stop) {
         char one[4];
