@@ -35,7 +35,8 @@ static void item_end(struct packets *p)
 {
     struct buf *out = p->w.out;
     struct buf next;
-    if (p->w.rc < 0 || !query_streams(p->q) || p->item == 0 || out->len + p->tail.len <= p->bytes_max)
+    if (p->w.rc < 0 || !query_streams(p->q) || p->item == 0 ||
+        out->len + p->tail.len <= p->bytes_max)
         return;
     buf_init(&next, out->max);
     p->w.rc = buf_append(&next, out->ptr + p->item, out->len - p->item);

@@ -82,7 +82,8 @@ void query_data_release(struct query_data *d);
 void answer_query(struct query *q, struct answer *a);
 /* The error's text becomes the answer. */
 void answer_error(struct query *q, int rc, struct answer *a, const struct err *err);
-/* grpc_api.c: the same for a call of tempopb.StreamingQuerier, whose answer may be sent in parts. */
+/* grpc_api.c: the same for a call of tempopb.StreamingQuerier, whose answer may be sent in parts.
+ */
 void answer_call(struct query *q, struct answer *a);
 /* What is left of the answer; takes the call back. */
 void send_call(struct query *q, struct answer *a);

@@ -24,8 +24,8 @@ void answer_call(struct query *q, struct answer *a)
     struct app *app = q->frontend->opts.app;
     struct grpc_question g = {0};
     struct err err = {0};
-    int rc = grpc_question_read(q->client->path, q->client->body, app->cfg.http_api_prefix, &g,
-                                &err);
+    int rc =
+        grpc_question_read(q->client->path, q->client->body, app->cfg.http_api_prefix, &g, &err);
     if (rc < 0) {
         a->status = 400; /* whatever the bytes are, they are the client's */
         a->grpc_status = err_code_grpc(rc);
