@@ -5,9 +5,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define CHUNK_BYTES_FIRST ((size_t)16 << 10)
 #define CHUNK_BYTES_LARGEST ((size_t)4 << 20)
+/* Of large arenas: what the kernel can back with one page, so that memory comes in a few faults
+ * instead of hundreds. */
+#define CHUNK_BYTES_HUGE ((size_t)2 << 20)
 #define ALIGN ((size_t)16)
 
 struct chunk {
@@ -31,6 +35,8 @@ struct arena {
     size_t used;
     size_t next_cap;
     bool starved; /* there was no memory, rather than no room */
+    struct chunk *kept; /* empty, of large arenas */
+    size_t keep;        /* bytes of chunks that a reset keeps; 0: the newest regular one */
 };
 
 struct arena *arena_new(size_t limit_bytes)
@@ -39,6 +45,16 @@ struct arena *arena_new(size_t limit_bytes)
     if (a) {
         a->limit = limit_bytes;
         a->next_cap = CHUNK_BYTES_FIRST;
+    }
+    return a;
+}
+
+struct arena *arena_new_large(size_t limit_bytes, size_t keep_bytes)
+{
+    struct arena *a = arena_new(limit_bytes);
+    if (a) {
+        a->keep = keep_bytes;
+        a->next_cap = CHUNK_BYTES_LARGEST;
     }
     return a;
 }
@@ -52,21 +68,57 @@ static void run_cleanups(struct arena *a)
     }
 }
 
+static void free_chunks(struct chunk *c)
+{
+    for (struct chunk *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+}
+
 void arena_free(struct arena *a)
 {
     if (!a)
         return;
     run_cleanups(a);
-    for (struct chunk *c = a->chunks, *next; c; c = next) {
-        next = c->next;
-        free(c);
-    }
+    free_chunks(a->chunks);
+    free_chunks(a->kept);
     free(a);
+}
+
+/* All chunks are kept as far as the limit goes, those from the front first. */
+static void reset_large(struct arena *a)
+{
+    struct chunk *all = a->chunks, *older = a->kept;
+    size_t bytes = 0;
+    for (struct chunk **end = &all;; end = &(*end)->next) {
+        if (!*end) {
+            *end = older;
+            break;
+        }
+    }
+    a->chunks = a->kept = NULL;
+    for (struct chunk *c = all, *next; c; c = next) {
+        next = c->next;
+        if (c->cap > a->keep - bytes) {
+            free(c);
+            continue;
+        }
+        bytes += c->cap;
+        c->used = 0;
+        c->next = a->kept;
+        a->kept = c;
+    }
+    a->used = 0;
 }
 
 void arena_reset(struct arena *a)
 {
     run_cleanups(a);
+    if (a->keep) {
+        reset_large(a);
+        return;
+    }
     /* The newest regular chunk is the largest one: keep that. */
     struct chunk *keep = NULL;
     for (struct chunk *c = a->chunks, *next; c; c = next) {
@@ -89,6 +141,41 @@ size_t arena_used(const struct arena *a)
     return a->used;
 }
 
+/* The smallest kept chunk that has room. */
+static struct chunk *take_kept(struct arena *a, size_t n)
+{
+    struct chunk **best = NULL;
+    for (struct chunk **at = &a->kept; *at; at = &(*at)->next) {
+        if ((*at)->cap >= n && (!best || (*at)->cap < (*best)->cap))
+            best = at;
+    }
+    struct chunk *c = best ? *best : NULL;
+    if (c)
+        *best = c->next;
+    return c;
+}
+
+static struct chunk *new_chunk(struct arena *a, size_t cap)
+{
+    struct chunk *c = a->keep ? take_kept(a, cap) : NULL;
+    if (c)
+        return c;
+    if (!a->keep) {
+        c = malloc(sizeof *c + cap);
+    } else {
+        size_t bytes = (sizeof *c + cap + CHUNK_BYTES_HUGE - 1) & ~(CHUNK_BYTES_HUGE - 1);
+        c = aligned_alloc(CHUNK_BYTES_HUGE, bytes);
+        cap = bytes - sizeof *c;
+        if (c) /* what a kernel without huge pages makes of it is fine as well */
+            madvise(c, bytes, MADV_HUGEPAGE);
+    }
+    if (c) {
+        c->cap = cap;
+        c->used = 0;
+    }
+    return c;
+}
+
 void *arena_alloc(struct arena *a, size_t n)
 {
     if (n > SIZE_MAX - ALIGN)
@@ -102,13 +189,11 @@ void *arena_alloc(struct arena *a, size_t n)
     if (!c || c->cap - c->used < n) {
         bool large = n > a->next_cap / 2;
         size_t cap = large ? n : a->next_cap;
-        struct chunk *fresh = malloc(sizeof *fresh + cap);
+        struct chunk *fresh = new_chunk(a, cap);
         if (!fresh) {
             a->starved = true;
             return NULL;
         }
-        fresh->cap = cap;
-        fresh->used = 0;
         if (large && c) {
             /* Stands behind the chunk that is being filled, which goes on being filled. */
             fresh->next = c->next;

@@ -10,8 +10,11 @@
 struct arena;
 
 struct arena *arena_new(size_t limit_bytes); /* NULL: out of memory */
+/* One that is used again and again for megabytes: it is filled in pieces of some megabytes, and keeps
+ * keep_bytes of them when it is reset, so that the next use meets memory that is there already. */
+struct arena *arena_new_large(size_t limit_bytes, size_t keep_bytes);
 void arena_free(struct arena *a);            /* NULL is fine */
-void arena_reset(struct arena *a);           /* empties; keeps one chunk for the next use */
+void arena_reset(struct arena *a);           /* empties; keeps some memory for the next use */
 size_t arena_used(const struct arena *a);    /* bytes handed out since new or reset */
 
 /* 16-byte aligned, not zeroed. NULL past the limit or out of memory. n = 0 gives a valid pointer. */

@@ -6,9 +6,11 @@
 
 void buf_clear(struct buf *b)
 {
-    free(b->ptr);
+    if (!b->fixed)
+        free(b->ptr);
     b->ptr = NULL;
     b->len = b->cap = 0;
+    b->fixed = false;
 }
 
 int buf_grow(struct buf *b, size_t n)
@@ -18,6 +20,8 @@ int buf_grow(struct buf *b, size_t n)
     size_t want = b->len + n;
     if (want <= b->cap)
         return 0;
+    if (b->fixed)
+        return ERR_LIMIT;
     size_t cap = b->cap ? b->cap + b->cap / 2 : 256;
     if (cap < want)
         cap = want;

@@ -12,11 +12,18 @@ struct buf {
     size_t len;
     size_t cap;
     size_t max;
+    bool fixed; /* the storage is somebody else's: it neither grows nor is freed */
 };
 
 static inline void buf_init(struct buf *b, size_t max)
 {
-    *b = (struct buf){NULL, 0, 0, max};
+    *b = (struct buf){.max = max};
+}
+
+/* Over storage that outlives it, of which it never takes more. */
+static inline void buf_init_fixed(struct buf *b, void *storage, size_t bytes)
+{
+    *b = (struct buf){.ptr = storage, .cap = bytes, .max = bytes, .fixed = true};
 }
 
 void buf_clear(struct buf *b);                                 /* frees; usable again */

@@ -111,8 +111,8 @@ void log_write(const struct log *log, enum log_level level, const char *msg,
                const struct log_kv *kvs, size_t count)
 {
     uint8_t store[LINE_BYTES];
-    /* The buffer is at its maximum already, so it fails instead of growing. */
-    struct buf b = {store, 0, LINE_BYTES - TAIL_BYTES, LINE_BYTES - TAIL_BYTES};
+    struct buf b;
+    buf_init_fixed(&b, store, LINE_BYTES - TAIL_BYTES);
     bool json = log->format == LOG_FORMAT_JSON;
     char now[32];
     format_now(now);

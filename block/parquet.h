@@ -174,9 +174,10 @@ int parquet_dictionary_decode(const struct parquet_file *f, uint32_t row_group, 
 struct parquet_reader;
 
 /* bytes is the whole chunk and must outlive the reader, as must the arena, which gets the
- * dictionary and the list of pages. Decoded rows take at most bytes_max. */
+ * dictionary, the list of pages and the arrays of rows. Pages whose strings are in use take at most
+ * pages_bytes_max. */
 int parquet_reader_new(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
-                       struct slice bytes, size_t bytes_max, struct arena *a,
+                       struct slice bytes, size_t pages_bytes_max, struct arena *a,
                        struct parquet_reader **out, struct err *err);
 void parquet_reader_free(struct parquet_reader *r); /* NULL is fine */
 /* Rows [first, first + count), which must not begin before the end of those taken last: pages in

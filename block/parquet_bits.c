@@ -10,7 +10,8 @@
 #define EACH_WIDTH(X)                                                                              \
     X(1)                                                                                           \
     X(2)                                                                                           \
-    X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) \
+    X(3)                                                                                           \
+    X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19)      \
         X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31) X(32)
 
 INLINE void store_u32le(uint8_t *p, uint32_t v)
@@ -242,4 +243,21 @@ size_t bytes_count(const uint8_t *p, size_t count, uint8_t v)
     for (; i < count; i++)
         equal += p[i] == v;
     return equal;
+}
+
+size_t bytes_find(const uint8_t *p, size_t count, uint8_t v, size_t n)
+{
+    enum { BLOCK = 64 };
+    size_t i = 0;
+    for (size_t equal; count - i >= BLOCK; i += BLOCK, n -= equal) {
+        equal = bytes_count(p + i, BLOCK, v);
+        if (equal >= n)
+            break;
+    }
+    for (; i < count; i++) {
+        n -= p[i] == v;
+        if (n == 0)
+            break;
+    }
+    return i;
 }

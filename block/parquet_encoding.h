@@ -38,6 +38,8 @@ void bits_unpack64(const uint8_t *in, size_t groups, unsigned width, uint64_t *o
 
 /* Bytes equal to v among count bytes below 128. */
 size_t bytes_count(const uint8_t *p, size_t count, uint8_t v);
+/* Where the n-th (from 1) byte equal to v is; count when there are fewer. */
+size_t bytes_find(const uint8_t *p, size_t count, uint8_t v, size_t n);
 
 /* ---- parquet_hybrid.c: runs and bit-packed groups ---- */
 

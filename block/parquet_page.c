@@ -11,8 +11,8 @@
 #include <assert.h>
 #include <zlib.h>
 
-struct chunk_reader chunk_reader_of(const struct parquet_file *f, uint32_t row_group,
-                                           uint32_t leaf, struct arena *a, struct err *err)
+struct chunk_reader chunk_reader_of(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
+                                    struct arena *a, struct err *err)
 {
     assert(row_group < f->row_group_count);
     assert(leaf < f->leaf_count);
@@ -20,8 +20,11 @@ struct chunk_reader chunk_reader_of(const struct parquet_file *f, uint32_t row_g
                               .chunk = &f->row_groups[row_group].chunks[leaf],
                               .a = a,
                               .err = err};
-    cr.values = (struct values_reader){
-        .type = parquet_column_type(cr.leaf->type), .codec = cr.chunk->codec, .a = a, .err = err};
+    cr.values = (struct values_reader){.type = parquet_column_type(cr.leaf->type),
+                                       .codec = cr.chunk->codec,
+                                       .a = a,
+                                       .tools = a,
+                                       .err = err};
     buf_init(&cr.values.scratch, SIZE_MAX / 2);
     buf_init(&cr.values.indices, SIZE_MAX / 2);
     return cr;
@@ -99,7 +102,7 @@ static int pages_walk(struct chunk_reader *cr, struct slice bytes, uint64_t base
 
 /* Twice: to count the pages, and to keep them. */
 int chunk_pages_find(struct chunk_reader *cr, struct slice dict, uint64_t dict_base,
-                      struct slice data, uint64_t data_base)
+                     struct slice data, uint64_t data_base)
 {
     for (int pass = 0; pass < 2; pass++) {
         uint32_t count = cr->page_count;
@@ -192,7 +195,7 @@ static int v1_open(struct chunk_reader *cr, struct page *p)
         uint8_t *to = arena_alloc(cr->a, bytes);
         if (!to)
             return arena_err(cr->a, cr->err, "a page");
-        int rc = parquet_decompress(cr->chunk->codec, body, cr->a, to, bytes, cr->err);
+        int rc = parquet_decompress(cr->chunk->codec, body, cr->values.tools, to, bytes, cr->err);
         if (rc < 0)
             return rc;
         body = slice_of(to, bytes);
@@ -327,14 +330,8 @@ uint32_t column_row_entry(const struct column *c, uint32_t from, uint32_t rows)
 {
     if (!c->rep)
         return from + rows;
-    while (rows > 0) {
-        const uint8_t *next =
-            from + 1 < c->entries ? memchr(c->rep + from + 1, 0, c->entries - from - 1) : NULL;
-        if (!next)
-            return c->entries;
-        from = (uint32_t)(next - c->rep);
-        rows--;
-    }
+    if (rows > 0 && from < c->entries)
+        from += 1 + (uint32_t)bytes_find(c->rep + from + 1, c->entries - from - 1, 0, rows);
     return from;
 }
 

@@ -78,7 +78,8 @@ struct dictionary {
 struct values_reader {
     enum column_type type;
     enum parquet_codec codec;
-    struct arena *a;
+    struct arena *a;     /* of strings */
+    struct arena *tools; /* of what decompression keeps */
     struct buf scratch; /* a decompressed page of numbers; the owner clears both */
     struct buf indices;
     struct dictionary dict;

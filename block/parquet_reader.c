@@ -15,13 +15,14 @@ struct parquet_reader {
     uint32_t page;
     uint32_t decoded; /* pages */
     bool split_rows;  /* pages may begin inside a row */
-    /* Decoded: bytes of buffers; the column's pointers are set when it is given out. */
-    struct column have;
-    struct buf rep, def, values;
+    struct arena *a;
+    struct column have; /* decoded: arrays with room for so many */
+    uint32_t entries_max, values_max;
     uint32_t taken_rows, taken_entries, taken_values; /* given out, to be dropped */
-    /* Strings of pages that had to be decompressed, and where the rest of them moves when others
+    /* Pages that had to be decompressed, and for strings where the rest of them moves when others
      * are dropped. */
-    struct arena *strings, *spare;
+    size_t pages_bytes_max;
+    struct arena *pages, *spare;
 };
 
 /* ---- life ---- */
@@ -56,8 +57,31 @@ static int open_chunk(struct parquet_reader *r, struct slice bytes)
     return rc;
 }
 
+/* Whether values are strings that point into decompressed pages. */
+static bool points_into_pages(const struct parquet_reader *r)
+{
+    return r->have.type == COLUMN_BYTES && !r->have.has_dict &&
+           r->cr.chunk->codec != PARQUET_UNCOMPRESSED;
+}
+
+/* From here on what is decompressed lives no longer than its rows; the dictionary, opened before,
+ * is in the caller's arena. */
+static int pages_init(struct parquet_reader *r)
+{
+    bool old = false;
+    for (uint32_t i = 0; i < r->cr.page_count; i++)
+        old |= r->cr.pages[i].h.type == PAGE_DATA; /* is decompressed levels and all */
+    if (r->cr.chunk->codec == PARQUET_UNCOMPRESSED || (!old && !points_into_pages(r)))
+        return 0;
+    r->pages = arena_new(r->pages_bytes_max);
+    r->spare = points_into_pages(r) ? arena_new(r->pages_bytes_max) : NULL;
+    r->cr.a = r->cr.values.a = r->pages;
+    bool ok = r->pages && (r->spare || !points_into_pages(r));
+    return ok ? 0 : err_set(r->cr.err, ERR_NOMEM, "no memory for a column's reader");
+}
+
 int parquet_reader_new(const struct parquet_file *f, uint32_t row_group, uint32_t leaf,
-                       struct slice bytes, size_t bytes_max, struct arena *a,
+                       struct slice bytes, size_t pages_bytes_max, struct arena *a,
                        struct parquet_reader **out, struct err *err)
 {
     struct parquet_reader *r = calloc(1, sizeof *r);
@@ -65,13 +89,9 @@ int parquet_reader_new(const struct parquet_file *f, uint32_t row_group, uint32_
         return err_set(err, ERR_NOMEM, "no memory for a column's reader");
     r->cr = chunk_reader_of(f, row_group, leaf, a, err);
     r->rows = f->row_groups[row_group].rows;
-    buf_init(&r->rep, bytes_max / 4);
-    buf_init(&r->def, bytes_max / 4);
-    buf_init(&r->values, bytes_max / 2);
-    r->strings = arena_new(bytes_max);
-    r->spare = arena_new(bytes_max);
-    int rc = r->strings && r->spare ? open_chunk(r, bytes)
-                                    : err_set(err, ERR_NOMEM, "no memory for a column's reader");
+    r->a = a;
+    r->pages_bytes_max = pages_bytes_max;
+    int rc = open_chunk(r, bytes);
     if (rc < 0) {
         rc = chunk_wrap(&r->cr, rc);
         parquet_reader_free(r);
@@ -85,9 +105,12 @@ int parquet_reader_new(const struct parquet_file *f, uint32_t row_group, uint32_
         r->have.dict = r->cr.values.dict.values;
         r->have.dict_count = r->cr.values.dict.count;
     }
-    r->cr.values.a = r->strings; /* the dictionary is in the caller's */
-    *out = r;
-    return 0;
+    rc = chunk_wrap(&r->cr, pages_init(r));
+    if (rc < 0)
+        parquet_reader_free(r);
+    else
+        *out = r;
+    return rc;
 }
 
 void parquet_reader_free(struct parquet_reader *r)
@@ -95,10 +118,7 @@ void parquet_reader_free(struct parquet_reader *r)
     if (!r)
         return;
     chunk_reader_clear(&r->cr);
-    buf_clear(&r->rep);
-    buf_clear(&r->def);
-    buf_clear(&r->values);
-    arena_free(r->strings);
+    arena_free(r->pages);
     arena_free(r->spare);
     free(r);
 }
@@ -155,17 +175,49 @@ static size_t value_bytes(const struct parquet_reader *r)
     return sizes[r->have.type];
 }
 
-static void set_pointers(struct parquet_reader *r)
+/* An array with room for count elements of which used are kept. */
+static int grow(struct parquet_reader *r, void **array, size_t used, size_t count, size_t size)
 {
-    r->have.rep = r->have.rep_max ? r->rep.ptr : NULL;
-    r->have.def = r->have.def_max ? r->def.ptr : NULL;
-    r->have.v.b = r->values.ptr;
+    void *more = arena_alloc_array(r->a, count, size);
+    if (!more)
+        return arena_err(r->a, r->cr.err, "a column's rows");
+    if (used)
+        memcpy(more, *array, used * size);
+    *array = more;
+    return 0;
 }
 
-static int make_room(struct parquet_reader *r, struct buf *b, size_t bytes)
+/* Arrays grow by halves at least: what they leave behind in the arena is then no more than twice
+ * what they have. */
+static uint32_t grown(uint32_t room, uint32_t needed)
 {
-    int rc = b->cap >= bytes ? 0 : buf_reserve(b, bytes - b->len);
-    return rc < 0 ? err_set(r->cr.err, rc, "%zu bytes of a column are too much at once", bytes) : 0;
+    uint32_t more = room + room / 2;
+    return more > needed ? more : needed;
+}
+
+static int room_for_entries(struct parquet_reader *r, uint32_t count)
+{
+    struct column *c = &r->have;
+    int rc = 0;
+    if (count <= r->entries_max)
+        return 0;
+    count = grown(r->entries_max, count);
+    if (c->rep_max)
+        rc = grow(r, (void **)&c->rep, c->entries, count, 1);
+    if (rc == 0 && c->def_max)
+        rc = grow(r, (void **)&c->def, c->entries, count, 1);
+    r->entries_max = rc == 0 ? count : r->entries_max;
+    return rc;
+}
+
+static int room_for_values(struct parquet_reader *r, uint32_t count)
+{
+    if (r->have.v.b && count <= r->values_max)
+        return 0;
+    count = grown(r->values_max, count);
+    int rc = grow(r, (void **)&r->have.v.b, r->have.values, count, value_bytes(r));
+    r->values_max = rc == 0 ? count : r->values_max;
+    return rc;
 }
 
 /* One more page behind what there is. */
@@ -173,32 +225,25 @@ static int decode_page(struct parquet_reader *r)
 {
     struct page *p = &r->cr.pages[r->page];
     struct column *c = &r->have;
-    size_t entries = (size_t)c->entries + p->h.num_values;
     int rc = chunk_page_open(&r->cr, p); /* the bytes can hold so many */
-    if (rc == 0 && c->rep_max)
-        rc = make_room(r, &r->rep, entries);
-    if (rc == 0 && c->def_max)
-        rc = make_room(r, &r->def, entries);
-    set_pointers(r);
+    if (rc == 0)
+        rc = room_for_entries(r, c->entries + p->h.num_values);
     if (rc == 0)
         rc = chunk_page_levels(&r->cr, p, c, c->entries);
     if (rc == 0 && c->entries == 0 && c->rep_max && p->h.num_values && c->rep[0] != 0)
         rc = err_set(r->cr.err, ERR_CORRUPT, "page starts inside a row");
-    /* Room for at least one, so that there is an array. */
     if (rc == 0)
-        rc = make_room(r, &r->values, ((size_t)c->values + p->values + 1) * value_bytes(r));
-    set_pointers(r);
+        rc = room_for_values(r, c->values + p->values);
     if (rc == 0)
         rc = page_values_decode(&r->cr.values, p, c);
+    if (r->pages && !points_into_pages(r))
+        arena_reset(r->pages);
     if (rc < 0)
         return chunk_page_wrap(&r->cr, p, rc);
     c->rows += c->rep_max ? (uint32_t)bytes_count(c->rep + c->entries, p->h.num_values, 0)
                           : p->h.num_values;
     c->entries += p->h.num_values;
     c->values += p->values;
-    r->rep.len = c->rep_max ? c->entries : 0;
-    r->def.len = c->def_max ? c->entries : 0;
-    r->values.len = c->values * value_bytes(r);
     r->page++;
     r->decoded++;
     return 0;
@@ -220,19 +265,18 @@ static int move_strings(struct parquet_reader *r)
         if (!arena_slice(r->spare, s[i], &s[i]))
             return arena_err(r->spare, r->cr.err, "a page of strings");
     }
-    struct arena *full = r->strings;
-    r->strings = r->spare;
+    struct arena *full = r->pages;
+    r->pages = r->spare;
     r->spare = full;
-    r->cr.values.a = r->strings;
+    r->cr.a = r->cr.values.a = r->pages;
     arena_reset(full);
     return 0;
 }
 
-static void drop_bytes(struct buf *b, size_t bytes)
+static void drop_front(void *array, size_t dropped, size_t left, size_t size)
 {
-    if (b->len > bytes)
-        memmove(b->ptr, b->ptr + bytes, b->len - bytes);
-    b->len -= bytes < b->len ? bytes : b->len;
+    if (dropped && left)
+        memmove(array, (uint8_t *)array + dropped * size, left * size);
 }
 
 /* Drops rows, entries and values from the front. */
@@ -243,13 +287,12 @@ static int drop(struct parquet_reader *r, uint32_t rows, uint32_t entries, uint3
     c->rows -= rows;
     c->entries -= entries;
     c->values -= values;
-    drop_bytes(&r->rep, c->rep_max ? entries : 0);
-    drop_bytes(&r->def, c->def_max ? entries : 0);
-    drop_bytes(&r->values, (size_t)values * value_bytes(r));
-    set_pointers(r);
-    bool strings = c->type == COLUMN_BYTES && !c->has_dict &&
-                   r->cr.chunk->codec != PARQUET_UNCOMPRESSED && arena_used(r->strings) > 0;
-    return strings && values ? move_strings(r) : 0;
+    if (c->rep_max)
+        drop_front(c->rep, entries, c->entries, 1);
+    if (c->def_max)
+        drop_front(c->def, entries, c->entries, 1);
+    drop_front(c->v.b, values, c->values, value_bytes(r));
+    return values && points_into_pages(r) ? move_strings(r) : 0;
 }
 
 /* The first rows of what there is: how many entries and values they have. */

@@ -77,7 +77,7 @@ static int plain_view(struct values_reader *v, const struct page *p, struct slic
             return rc;
     }
     *out = slice_of(to, p->plain_bytes);
-    return parquet_decompress(v->codec, p->stored, v->a, to, p->plain_bytes, v->err);
+    return parquet_decompress(v->codec, p->stored, v->tools, to, p->plain_bytes, v->err);
 }
 
 /* ---- dictionary ---- */
@@ -165,7 +165,7 @@ static int plain_numbers(struct values_reader *v, const struct page *p, void *ou
     size_t bytes = p->values * value_size(v->type);
     if (p->compressed && p->plain_bytes == bytes) {
         int rc = size_check(v, p->stored, bytes);
-        return rc < 0 ? rc : parquet_decompress(v->codec, p->stored, v->a, out, bytes, v->err);
+        return rc < 0 ? rc : parquet_decompress(v->codec, p->stored, v->tools, out, bytes, v->err);
     }
     struct slice in;
     int rc = plain_view(v, p, &in);

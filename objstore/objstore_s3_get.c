@@ -287,7 +287,7 @@ static void take_result(struct s3_get *g)
     struct objstore_get *get = g->get;
     get->out = g->r.out;
     get->out.max = g->max;
-    g->r.out = (struct buf){NULL, 0, 0, 0};
+    g->r.out = (struct buf){0};
     get->rc = g->r.rc;
     get->err = g->r.err;
     get->object_bytes = g->r.rc == 0 ? g->total : 0;

@@ -192,7 +192,7 @@ static void send_try(struct s3_request *r)
     r->call.done = on_done;
     r->call.user = r;
     r->call.out = r->out;
-    r->out = (struct buf){NULL, 0, 0, r->out.max};
+    r->out = (struct buf){.max = r->out.max};
     r->call.fail.max = LIMIT_S3_ERROR_BYTES;
     http_client_submit(r->store->http, &r->call);
 }
@@ -383,7 +383,7 @@ static void handle_answer(struct s3_request *r)
     objstore_observe(&r->store->base, r->op, r->call.rc == 0 ? r->call.status : 0, r->try_start_ns);
     r->status = r->call.status;
     r->out = r->call.out;
-    r->call.out = (struct buf){NULL, 0, 0, 0};
+    r->call.out = (struct buf){0};
     enum s3_verdict verdict = r->judge ? r->judge(r) : S3_COMMON;
     if (verdict == S3_COMMON)
         verdict = r->call.rc == 0 ? judge_answer(r) : judge_broken(r);

@@ -1,5 +1,5 @@
 /* Walking along columns by hand, where the question is not TraceQL's: which element an entry
- * belongs to, which slots of an attribute list have a certain key, and what values stand there. */
+ * belongs to, and which attributes have a column of their own. */
 #ifndef WORKER_ATTR_WALK_H
 #define WORKER_ATTR_WALK_H
 
@@ -23,30 +23,6 @@ static inline void walk_step(struct walk *w, const struct column *c, uint32_t en
         w->children = 0;
     w->children += rep <= BLOCK_REP_SPAN + 1 && def > BLOCK_REP_SPAN;
 }
-
-/* The first of the seven leaves of a level's attribute list, or -1. */
-int attr_first_leaf(enum traceql_level level);
-
-/* Slots of the list whose key is name, and whose they are. */
-struct attr_hits {
-    uint32_t *slot;     /* ascending */
-    uint32_t *resource; /* number of the resource */
-    uint32_t count;
-};
-
-/* Whether the element at which the walk stands counts. NULL: all do. */
-typedef bool(attr_want_fn)(void *ctx, const struct walk *w);
-
-/* The key column must be there (scan_need). The hits live in the scan's arena. */
-int attr_find(struct scan *s, enum traceql_level level, struct slice name, attr_want_fn *want,
-              void *ctx, struct attr_hits *out, struct err *err);
-
-/* Calls fn for the values (several of an array) that a value column, which must be there, has for
- * the hits. which is one of enum block_attr_leaf. A negative return of fn ends the walk and is
- * returned. */
-typedef int(attr_value_fn)(void *ctx, const struct column *c, uint32_t value, uint32_t hit);
-int attr_values(struct scan *s, enum traceql_level level, int which, const struct attr_hits *hits,
-                attr_value_fn *fn, void *ctx);
 
 /* An attribute with a column of its own. */
 struct own_column {

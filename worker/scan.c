@@ -41,11 +41,6 @@ static int leaf_error(const struct scan *s, int leaf, struct err *err, const cha
     return err_set(err, ERR_CORRUPT, "column %.*s: %s", SLICE_ARGS(path), what);
 }
 
-static void release_buf(void *ctx)
-{
-    buf_clear(ctx);
-}
-
 void scan_window(struct scan *s, int64_t row_first, int64_t row_count)
 {
     s->row_first = row_first;
@@ -79,11 +74,15 @@ int scan_fetch(struct scan *s, struct objstore_get *gets, size_t count, struct e
     if (rc < 0)
         return err_set(err, rc, "the block's key is too long");
     for (size_t i = 0; i < count; i++) {
+        if (gets[i].bytes > LIMIT_FETCH_BYTES)
+            return err_set(err, ERR_LIMIT, "%llu bytes of a column, at most %zu are read",
+                           (unsigned long long)gets[i].bytes, LIMIT_FETCH_BYTES);
+        void *storage = arena_alloc(s->group, (size_t)gets[i].bytes);
+        if (!kept || !storage)
+            return arena_err(s->group, err, "a row group");
         gets[i].key = key;
         gets[i].range = OBJSTORE_RANGE;
-        buf_init(&gets[i].out, LIMIT_FETCH_BYTES);
-        if (!kept || !arena_on_reset(s->group, release_buf, &gets[i].out))
-            return arena_err(s->group, err, "a row group");
+        buf_init_fixed(&gets[i].out, storage, (size_t)gets[i].bytes);
     }
     enum query_step before = scan_step(s, QUERY_STEP_FETCH);
     rc = objstore_get_many(s->store, gets, count, s->deadline_mono_ns, err);
@@ -188,23 +187,23 @@ int scan_maps(struct scan *s, struct err *err)
     if (rc < 0)
         return rc;
     const struct column *c = scan_column(s, leaf);
-    s->span_trace = arena_array(s->arena, uint32_t, c->values);
-    s->span_resource = arena_array(s->arena, uint32_t, c->values);
-    s->span_scope = arena_array(s->arena, uint32_t, c->values);
+    size_t room = (size_t)c->values + 1; /* each entry is written, and only spans are kept */
+    s->span_trace = arena_array(s->arena, uint32_t, room);
+    s->span_resource = arena_array(s->arena, uint32_t, room);
+    s->span_scope = arena_array(s->arena, uint32_t, room);
     if (!s->span_trace || !s->span_resource || !s->span_scope)
         return arena_err(s->arena, err, "a row group");
     uint32_t traces = 0, resources = 0, scopes = 0, spans = 0;
-    for (uint32_t i = 0; i < c->entries; i++) {
-        uint8_t rep = c->rep[i], def = c->def[i];
+    bool rows_only = c->def == NULL || c->values == c->entries; /* nobody lacks a span */
+    for (uint32_t i = 0; i < c->entries; i++) { /* without a branch: what is there varies */
+        uint8_t rep = c->rep[i], def = rows_only ? c->def_max : c->def[i];
         traces += rep == 0;
-        resources += rep <= BLOCK_REP_RESOURCE && def >= BLOCK_REP_RESOURCE;
-        scopes += rep <= BLOCK_REP_SCOPE && def >= BLOCK_REP_SCOPE;
-        if (def == c->def_max) {
-            s->span_trace[spans] = traces - 1;
-            s->span_resource[spans] = resources - 1;
-            s->span_scope[spans] = scopes - 1;
-            spans++;
-        }
+        resources += (rep <= BLOCK_REP_RESOURCE) & (def >= BLOCK_REP_RESOURCE);
+        scopes += (rep <= BLOCK_REP_SCOPE) & (def >= BLOCK_REP_SCOPE);
+        s->span_trace[spans] = traces - 1;
+        s->span_resource[spans] = resources - 1;
+        s->span_scope[spans] = scopes - 1;
+        spans += def == c->def_max;
     }
     if (c->entries && (c->rep[0] != 0 || traces != c->rows || spans != c->values))
         return leaf_error(s, leaf, err, "levels do not add up");

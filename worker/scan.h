@@ -76,6 +76,10 @@ struct slice scan_path(const struct scan *s, int leaf);
 /* Fills the maps and counts. */
 int scan_maps(struct scan *s, struct err *err);
 
+/* Per event or link (the level): the span it belongs to. After scan_maps. */
+int scan_child_spans(struct scan *s, enum traceql_level level, const uint32_t **out,
+                     uint32_t *count, struct err *err);
+
 /* The query's inputs from the columns: traceql_field_count of them, and the batch around them. */
 int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_batch *out,
                struct err *err);

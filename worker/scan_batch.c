@@ -1,23 +1,8 @@
 /* From a query's fields to the column vectors that traceql evaluates: which leaf holds a field, and
  * whose each value is. */
-#include "base/vec.h"
+#include "worker/attr_list.h"
 #include "worker/scan.h"
 #include "worker/scan_derived.h"
-
-/* An attribute list of one level. */
-struct attr_level {
-    int leaf;    /* of its seven leaves */
-    uint8_t rep; /* repetition level of a further attribute of the same owner */
-};
-
-static const struct attr_level attr_levels[TRACEQL_LEVELS] = {
-    [TRACEQL_LEVEL_TRACE] = {-1, 0},
-    [TRACEQL_LEVEL_RESOURCE] = {BLOCK_RESOURCE_ATTRS, 2},
-    [TRACEQL_LEVEL_SCOPE] = {BLOCK_SCOPE_ATTRS, 3},
-    [TRACEQL_LEVEL_SPAN] = {BLOCK_SPAN_ATTRS, 4},
-    [TRACEQL_LEVEL_EVENT] = {BLOCK_EVENT_ATTRS, 5},
-    [TRACEQL_LEVEL_LINK] = {BLOCK_LINK_ATTRS, 5},
-};
 
 static const int intrinsic_leaf[TRACEQL_INTRINSICS] = {
     [TRACEQL_ATTRIBUTE] = -1,
@@ -114,16 +99,6 @@ static int column_corrupt(const struct scan *s, const struct column *c, struct e
     return err_set(err, ERR_CORRUPT, "column %.*s: %s", SLICE_ARGS(path), what);
 }
 
-/* Definition level from which on an element of the level is there; also the repetition level of a
- * further one. */
-static uint8_t element_def(enum traceql_level level)
-{
-    static const uint8_t def[TRACEQL_LEVELS] = {
-        [TRACEQL_LEVEL_TRACE] = 0, [TRACEQL_LEVEL_RESOURCE] = 1, [TRACEQL_LEVEL_SCOPE] = 2,
-        [TRACEQL_LEVEL_SPAN] = 3,  [TRACEQL_LEVEL_EVENT] = 4,    [TRACEQL_LEVEL_LINK] = 4};
-    return def[level];
-}
-
 /* Whose each present value is. elements gets how many there are. NULL in *owner: value i belongs to
  * element i. *several: some element has more than one value. */
 static int owners(struct scan *s, const struct column *c, enum traceql_level level,
@@ -197,140 +172,6 @@ static int column_values(struct scan *s, const struct column *c, struct traceql_
 
 /* ---- generic attributes ---- */
 
-/* Occurrences of one key: which attribute slots (entries of the key column that are there) and
- * whose they are. */
-struct occurrences {
-    uint32_t *slot; /* ascending */
-    uint32_t *owner;
-    uint32_t count;
-};
-
-static int find_occurrences(struct scan *s, enum traceql_level level, struct slice name,
-                            uint32_t elements_want, struct occurrences *out, struct err *err)
-{
-    const struct column *key = scan_column(s, attr_levels[level].leaf + BLOCK_ATTR_KEY);
-    uint8_t there = element_def(level);
-    uint32_t wanted = UINT32_MAX;
-    *out = (struct occurrences){0};
-    for (uint32_t i = 0; key->has_dict && i < key->dict_count && wanted == UINT32_MAX; i++) {
-        if (slice_eq(key->dict[i], name))
-            wanted = i;
-    }
-    if (key->has_dict && wanted == UINT32_MAX)
-        return 0;
-    VEC(uint32_t) slots = {0}, owner_of = {0};
-    uint32_t element = 0, slot = 0, value = 0;
-    bool ok = true;
-    int rc = 0;
-    for (uint32_t i = 0; i < key->entries && ok; i++) {
-        if (key->rep[i] < attr_levels[level].rep && key->def[i] >= there)
-            element++;
-        if (key->def[i] == key->def_max) {
-            bool hit =
-                key->has_dict ? key->v.idx[value] == wanted : slice_eq(key->v.bytes[value], name);
-            if (hit) /* of element 0 - 1 in a list that begins in its middle: refused below */
-                ok = vec_push(&slots, slot) && vec_push(&owner_of, element - 1);
-            value++;
-        }
-        slot++;
-    }
-    if (ok && key->entries && (element != elements_want || key->rep[0] != 0))
-        rc = column_corrupt(s, key, err, "it has another number of elements than the others");
-    if (ok && owner_of.count && owner_of.at[0] >= elements_want)
-        rc = column_corrupt(s, key, err, "a list begins in its middle");
-    out->slot = ok ? arena_array(s->arena, uint32_t, slots.count) : NULL;
-    out->owner = ok ? arena_array(s->arena, uint32_t, slots.count) : NULL;
-    out->count = slots.count;
-    if (out->slot && out->owner && slots.count) {
-        memcpy(out->slot, slots.at, slots.count * sizeof(uint32_t));
-        memcpy(out->owner, owner_of.at, slots.count * sizeof(uint32_t));
-    }
-    vec_free(&slots);
-    vec_free(&owner_of);
-    if (!out->slot || !out->owner)
-        return arena_err(s->arena, err, "a row group");
-    return rc;
-}
-
-/* The values that a value column holds for the occurrences. Its entries follow the key column's:
- * one or, for arrays, more for each slot. */
-static int occurrence_values(struct scan *s, int leaf, uint8_t attr_rep,
-                             const struct occurrences *occ, struct traceql_values *out,
-                             struct err *err)
-{
-    const struct column *c = scan_column(s, leaf);
-    VEC(uint32_t) picked = {0}, owner_of = {0}; /* value indices, occurrences */
-    uint32_t slot = 0, value = 0, at = 0;
-    bool ok = true;
-    for (uint32_t i = 0; i < c->entries && at < occ->count && ok; i++) {
-        if (i > 0 && c->rep[i] <= attr_rep)
-            slot++;
-        while (at < occ->count && occ->slot[at] < slot)
-            at++;
-        if (c->def[i] == c->def_max) {
-            if (at < occ->count && occ->slot[at] == slot)
-                ok = vec_push(&picked, value) && vec_push(&owner_of, at);
-            value++;
-        }
-    }
-    uint32_t n = picked.count;
-    uint32_t *owner = ok ? arena_array(s->arena, uint32_t, n) : NULL;
-    uint64_t *values = ok ? arena_array(s->arena, uint64_t, n) : NULL; /* any type fits */
-    struct slice *strings = ok && c->type == COLUMN_BYTES && !c->has_dict
-                                ? arena_array(s->arena, struct slice, n)
-                                : NULL;
-    bool fits = owner && values && (strings || c->type != COLUMN_BYTES || c->has_dict);
-    for (uint32_t i = 0; fits && i < n; i++) {
-        uint32_t v = picked.at[i];
-        owner[i] = owner_of.at[i];
-        switch (c->type) {
-        case COLUMN_BOOL:
-            ((uint8_t *)values)[i] = c->v.b[v];
-            break;
-        case COLUMN_I64:
-            ((int64_t *)values)[i] = c->v.i64[v];
-            break;
-        case COLUMN_F64:
-            ((double *)values)[i] = c->v.f64[v];
-            break;
-        case COLUMN_BYTES:
-            if (c->has_dict)
-                ((uint32_t *)values)[i] = c->v.idx[v];
-            else
-                strings[i] = c->v.bytes[v];
-            break;
-        case COLUMN_I32:
-            break; /* no attribute column is one */
-        }
-    }
-    vec_free(&picked);
-    vec_free(&owner_of);
-    if (!fits)
-        return arena_err(s->arena, err, "a row group");
-    *out = (struct traceql_values){.count = n, .owner = owner};
-    switch (c->type) {
-    case COLUMN_BOOL:
-        out->type = TRACEQL_BOOL;
-        out->b = (const uint8_t *)values;
-        break;
-    case COLUMN_F64:
-        out->type = TRACEQL_FLOAT;
-        out->f64 = (const double *)values;
-        break;
-    case COLUMN_BYTES:
-        out->type = TRACEQL_STRING;
-        out->idx = c->has_dict ? (const uint32_t *)values : NULL;
-        out->dict = c->has_dict ? c->dict : strings;
-        out->dict_count = c->has_dict ? c->dict_count : n;
-        break;
-    default:
-        out->type = TRACEQL_INT;
-        out->i64 = (const int64_t *)values;
-        break;
-    }
-    return 0;
-}
-
 static const struct {
     int leaf;
     unsigned read;
@@ -344,22 +185,21 @@ enum { ATTR_PARTS = sizeof attr_parts / sizeof attr_parts[0] };
 static int generic_attrs(struct scan *s, const struct traceql_field *f, unsigned reads,
                          uint32_t elements_want, struct traceql_attrs *out, struct err *err)
 {
-    const struct attr_level *level = &attr_levels[f->level];
     struct occurrences occ;
-    int rc = find_occurrences(s, f->level, f->name, elements_want, &occ, err);
+    int rc = attr_occurrences(s, f->level, f->name, elements_want, &occ, err);
     out->count = occ.count;
     out->owner = occ.owner;
     if (rc == 0 && f->absence)
-        rc = attr_holders(s, scan_column(s, level->leaf + BLOCK_ATTR_KEY), level->rep,
-                          element_def(f->level), elements_want, &out->holders, err);
+        rc = attr_holders(s, scan_column(s, attr_first_leaf(f->level) + BLOCK_ATTR_KEY),
+                          attr_rep(f->level), element_def(f->level), elements_want, &out->holders,
+                          err);
     if (rc < 0 || occ.count == 0)
         return rc;
     struct traceql_values *values[ATTR_PARTS] = {NULL, &out->strings, &out->ints, &out->floats,
                                                  &out->bools};
     for (size_t i = 1; i < ATTR_PARTS && rc == 0; i++) {
         if (reads & attr_parts[i].read)
-            rc = occurrence_values(s, level->leaf + attr_parts[i].leaf, level->rep, &occ, values[i],
-                                   err);
+            rc = attr_values(s, f->level, attr_parts[i].leaf, &occ, values[i], err);
     }
     return rc;
 }
@@ -427,7 +267,7 @@ static int number_occurrences(struct scan *s, struct traceql_attrs *attrs,
         if (!moved)
             return arena_err(s->arena, err, "a row group");
         for (uint32_t k = 0; k < lists[i]->count; k++)
-            moved[k] = now[lists[i]->owner[k]];
+            moved[k] = now[lists[i]->owner ? lists[i]->owner[k] : k];
         lists[i]->owner = moved;
     }
     attrs->count = n;
@@ -550,17 +390,17 @@ static size_t field_leaves(const struct traceql_field *f, unsigned reads, int ow
         leaves[n++] = own;
     if (own == BLOCK_EVENT_TIME_UNIX)
         leaves[n++] = BLOCK_SPAN_START;
-    for (size_t k = 0; k < ATTR_PARTS && attr_levels[f->level].leaf >= 0; k++) {
+    for (size_t k = 0; k < ATTR_PARTS && attr_first_leaf(f->level) >= 0; k++) {
         if (reads & attr_parts[k].read)
-            leaves[n++] = attr_levels[f->level].leaf + attr_parts[k].leaf;
+            leaves[n++] = attr_first_leaf(f->level) + attr_parts[k].leaf;
     }
     return n;
 }
 
-/* Per event or link: the span it belongs to. */
-static int child_map(struct scan *s, int leaf, const uint32_t **out, uint32_t *count,
-                     struct err *err)
+int scan_child_spans(struct scan *s, enum traceql_level level, const uint32_t **out,
+                     uint32_t *count, struct err *err)
 {
+    int leaf = level == TRACEQL_LEVEL_EVENT ? BLOCK_EVENT_NAME : BLOCK_LINK_SPAN_ID;
     int rc = scan_need(s, &leaf, 1, err);
     if (rc < 0)
         return rc;
@@ -620,15 +460,15 @@ int scan_batch(struct scan *s, const struct traceql_query *q, struct traceql_bat
         .kept = s->group,
     };
     if (events)
-        rc = child_map(s, BLOCK_EVENT_NAME, &out->event_span, &out->counts[TRACEQL_LEVEL_EVENT],
-                       err);
+        rc = scan_child_spans(s, TRACEQL_LEVEL_EVENT, &out->event_span,
+                              &out->counts[TRACEQL_LEVEL_EVENT], err);
     if (rc == 0 && links)
-        rc = child_map(s, BLOCK_LINK_SPAN_ID, &out->link_span, &out->counts[TRACEQL_LEVEL_LINK],
-                       err);
+        rc = scan_child_spans(s, TRACEQL_LEVEL_LINK, &out->link_span,
+                              &out->counts[TRACEQL_LEVEL_LINK], err);
     for (size_t i = 0; i < n && rc == 0; i++) {
         const struct traceql_field *f = traceql_field_at(q, i);
         int own = fields.own[i];
-        if (fields.reads[i] & TRACEQL_READ_KEYS && attr_levels[f->level].leaf >= 0)
+        if (fields.reads[i] & TRACEQL_READ_KEYS && attr_first_leaf(f->level) >= 0)
             rc = generic_attrs(s, f, fields.reads[i], out->counts[f->level], &inputs[i].attrs, err);
         if (rc == 0 && own >= 0 && fields.reads[i] & TRACEQL_READ_COLUMN) {
             rc = own_column(s, own, f->level, out, &inputs[i], err);

@@ -6,6 +6,80 @@
 #include "base/text.h"
 #include "worker/worker_limits.h"
 
+/* ---- memory ---- */
+
+/* A job's arenas. Those of a job that is done go to the next one, which then meets memory that the
+ * kernel has filled already; when no job is left, one remains. */
+struct scan_memory {
+    struct scan_memory *next;
+    struct scan scan;
+    struct arena *group, *window;
+};
+
+static void memory_free(struct scan_memory *m)
+{
+    if (!m)
+        return;
+    arena_free(m->window);
+    arena_free(m->group);
+    free(m);
+}
+
+void scan_memories_free(struct worker *w)
+{
+    for (struct scan_memory *m = w->memories, *next; m; m = next) {
+        next = m->next;
+        memory_free(m);
+    }
+    w->memories = NULL;
+}
+
+static struct scan_memory *memory_take(struct worker *w)
+{
+    pthread_mutex_lock(&w->mu);
+    struct scan_memory *m = w->memories;
+    if (m)
+        w->memories = m->next;
+    w->jobs++;
+    pthread_mutex_unlock(&w->mu);
+    if (m)
+        return m;
+    m = calloc(1, sizeof *m);
+    if (m) {
+        m->group = arena_new_large(LIMIT_SCAN_BYTES, SCAN_KEEP_GROUP_BYTES);
+        m->window = arena_new_large(LIMIT_SCAN_BYTES, SCAN_KEEP_WINDOW_BYTES);
+    }
+    if (m && m->group && m->window)
+        return m;
+    memory_free(m);
+    return NULL;
+}
+
+static void memory_give(struct worker *w, struct scan_memory *m)
+{
+    struct scan_memory *rest = NULL;
+    if (m) {
+        arena_reset(m->window);
+        arena_reset(m->group);
+    }
+    pthread_mutex_lock(&w->mu);
+    if (m) {
+        m->next = w->memories;
+        w->memories = m;
+    }
+    if (--w->jobs == 0 && w->memories) {
+        rest = w->memories->next;
+        w->memories->next = NULL;
+    }
+    pthread_mutex_unlock(&w->mu);
+    for (struct scan_memory *next; rest; rest = next) {
+        next = rest->next;
+        memory_free(rest);
+    }
+}
+
+/* ---- the walk ---- */
+
 static bool is_done(const struct scan_visit *v)
 {
     return v->is_done && v->is_done(v->ctx);
@@ -127,23 +201,21 @@ int scan_source(struct worker *w, const struct query_source *source, const struc
                 uint64_t deadline_mono_ns, struct query_stats *stats, struct err *err)
 {
     struct query_stats done = {0};
-    struct scan *s = calloc(1, sizeof *s);
-    struct arena *a = arena_new(LIMIT_SCAN_BYTES), *group = arena_new(LIMIT_SCAN_BYTES);
-    int rc = s && a && group ? 0 : err_set(err, ERR_NOMEM, "no memory for a scan");
+    struct scan_memory *m = memory_take(w);
+    int rc = m ? 0 : err_set(err, ERR_NOMEM, "no memory for a scan");
     if (rc == 0) {
+        struct scan *s = &m->scan;
         *s = (struct scan){.store = w->opts.store,
                            .meta = source->block ? &source->block->meta : NULL,
                            .clock = w->opts.clock,
                            .deadline_mono_ns = deadline_mono_ns,
-                           .arena = a,
-                           .group = group,
+                           .arena = m->window,
+                           .group = m->group,
                            .stats = &done,
                            .step = QUERY_STEPS};
         rc = source->block ? visit_block(w, source, v, s, err) : visit_live(w, source, v, s, err);
     }
-    arena_free(a);
-    arena_free(group);
-    free(s);
+    memory_give(w, m);
     counter_add(w->bytes, done.bytes_read);
     query_stats_add(stats, &done);
     if (rc < 0 && source->block && err && rc != ERR_INVALID && rc != ERR_UNSUPPORTED) {

@@ -22,4 +22,7 @@ struct scan_visit {
 int scan_source(struct worker *w, const struct query_source *source, const struct scan_visit *v,
                 uint64_t deadline_mono_ns, struct query_stats *stats, struct err *err);
 
+/* What jobs that are done have left for the next ones. */
+void scan_memories_free(struct worker *w);
+
 #endif

@@ -1,6 +1,7 @@
 /* A worker's life. */
 #include <stdlib.h>
 
+#include "worker/scan_source.h"
 #include "worker/worker_priv.h"
 
 int worker_new(const struct worker_opts *opts, struct worker **out, struct err *err)
@@ -9,6 +10,7 @@ int worker_new(const struct worker_opts *opts, struct worker **out, struct err *
     if (!w)
         return err_set(err, ERR_NOMEM, "no memory for a worker");
     w->opts = *opts;
+    pthread_mutex_init(&w->mu, NULL);
     w->log = log_room(opts->log, "worker");
     w->row_groups =
         metrics_counter(opts->metrics, "worker_row_groups_total", "Row groups scanned.");
@@ -32,6 +34,8 @@ void worker_free(struct worker *w)
         return;
     footer_cache_free(w->footers);
     live_cache_free(w->live);
+    scan_memories_free(w);
+    pthread_mutex_destroy(&w->mu);
     free(w);
 }
 

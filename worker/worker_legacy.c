@@ -5,6 +5,7 @@
  * must be found together on one resource or its spans. */
 #include "base/text.h"
 #include "base/vec.h"
+#include "worker/attr_list.h"
 #include "worker/attr_walk.h"
 #include "worker/scan_source.h"
 
@@ -66,43 +67,30 @@ static int match_column(struct legacy_job *job, int leaf, const struct want *wan
 
 /* ---- tags without ---- */
 
-struct equal {
-    const struct attr_hits *hits;
-    const struct slice *text;
-    uint8_t *found; /* per resource */
-    uint32_t resources;
-    uint32_t wanted; /* in the dictionary; UINT32_MAX: not there */
-};
-
-static int equal_value(void *ctx, const struct column *c, uint32_t value, uint32_t hit)
-{
-    struct equal *e = ctx;
-    bool is = c->has_dict ? c->v.idx[value] == e->wanted : slice_eq(c->v.bytes[value], *e->text);
-    uint32_t resource = e->hits->resource[hit];
-    if (is && resource < e->resources)
-        e->found[resource] = 1;
-    return 0;
-}
-
 static int match_list(struct legacy_job *job, enum traceql_level level,
                       const struct query_pair *tag, uint8_t *found, struct err *err)
 {
     struct scan *s = job->scan;
     int first = attr_first_leaf(level);
     int leaves[] = {first + BLOCK_ATTR_KEY, first + BLOCK_ATTR_STRING};
-    struct attr_hits hits = {0};
+    bool of_spans = level == TRACEQL_LEVEL_SPAN;
+    struct occurrences occ = {0};
+    struct traceql_values v = {0};
     int rc = scan_need(s, leaves, 2, err);
     if (rc == 0)
-        rc = attr_find(s, level, tag->key, NULL, NULL, &hits, err);
-    if (rc < 0 || hits.count == 0)
-        return rc;
-    const struct column *c = scan_column(s, leaves[1]);
-    struct equal e = {&hits, &tag->value, found, s->resources, UINT32_MAX};
-    for (uint32_t i = 0; c->has_dict && i < c->dict_count && e.wanted == UINT32_MAX; i++) {
-        if (slice_eq(c->dict[i], tag->value))
-            e.wanted = i;
+        rc = attr_occurrences(s, level, tag->key, of_spans ? s->spans : s->resources, &occ, err);
+    if (rc == 0 && occ.count)
+        rc = attr_values(s, level, BLOCK_ATTR_STRING, &occ, &v, err);
+    uint32_t wanted = 0;
+    while (v.idx && wanted < v.dict_count && !slice_eq(v.dict[wanted], tag->value))
+        wanted++;
+    for (uint32_t i = 0; i < v.count && rc == 0; i++) {
+        bool is = v.idx ? v.idx[i] == wanted : slice_eq(v.dict[i], tag->value);
+        uint32_t owner = occ.owner[v.owner ? v.owner[i] : i];
+        if (is)
+            found[of_spans ? s->span_resource[owner] : owner] = 1;
     }
-    return attr_values(s, level, BLOCK_ATTR_STRING, &hits, equal_value, &e);
+    return rc;
 }
 
 static int match_attr(struct legacy_job *job, const struct query_pair *tag, struct err *err)

@@ -9,6 +9,11 @@
  * Hit: the query fails with ERR_LIMIT and the text says so. */
 #define LIMIT_SCAN_BYTES ((size_t)1 << 30)
 
+/* What a job's arenas keep of that from row group to row group and from window to window, and, for
+ * one job, while nobody asks anything. */
+#define SCAN_KEEP_GROUP_BYTES ((size_t)24 << 20)
+#define SCAN_KEEP_WINDOW_BYTES ((size_t)8 << 20)
+
 /* Spans of a window, about: enough that what is done once a window does not count, few enough that
  * its columns stay in the processor's cache. */
 #define WINDOW_SPANS 32768

@@ -2,8 +2,12 @@
 #ifndef WORKER_WORKER_PRIV_H
 #define WORKER_WORKER_PRIV_H
 
+#include <pthread.h>
+
 #include "worker/footer_cache.h"
 #include "worker/worker.h"
+
+struct scan_memory;
 
 struct worker {
     struct worker_opts opts;
@@ -11,6 +15,10 @@ struct worker {
     struct footer_cache *footers;
     struct live_cache *live;
     struct counter *row_groups, *bytes;
+
+    pthread_mutex_t mu;
+    struct scan_memory *memories; /* hold mu; of jobs that are done, for the next ones */
+    uint32_t jobs;                /* hold mu; that have one */
 };
 
 /* worker_search.c */

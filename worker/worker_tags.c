@@ -5,6 +5,7 @@
  * column of its own is named whenever the column holds anything, as Tempo does. */
 #include "base/text.h"
 #include "query/tag_set.h"
+#include "worker/attr_list.h"
 #include "worker/attr_walk.h"
 #include "worker/dictionary.h"
 #include "worker/scan_source.h"
@@ -387,24 +388,6 @@ static int status_values(struct tags_job *job, struct err *err)
     return rc;
 }
 
-struct list_values {
-    struct tags_job *job;
-    uint8_t *seen; /* per entry of the column's dictionary */
-    struct err *err;
-};
-
-static int list_value(void *ctx, const struct column *c, uint32_t value, uint32_t hit)
-{
-    struct list_values *l = ctx;
-    (void)hit;
-    if (c->has_dict) {
-        if (l->seen[c->v.idx[value]])
-            return 0;
-        l->seen[c->v.idx[value]] = 1;
-    }
-    return add_value(l->job, c, value, l->err);
-}
-
 static bool has_text(const struct column *c, struct slice text)
 {
     const struct slice *texts = c->has_dict ? c->dict : c->v.bytes;
@@ -416,6 +399,59 @@ static bool has_text(const struct column *c, struct slice text)
     return false;
 }
 
+/* Those that belong to spans that match. */
+static int keep_wanted(struct tags_job *job, enum traceql_level level, struct occurrences *occ,
+                       struct err *err)
+{
+    struct scan *s = job->scan;
+    const struct marks *m = &job->marks;
+    const uint8_t *of[TRACEQL_LEVELS] = {m->traces, m->resources, m->scopes,
+                                         m->spans,  m->spans,     m->spans};
+    const uint32_t *span = NULL;
+    uint32_t n = 0, count;
+    int rc = 0;
+    if (level > TRACEQL_LEVEL_SPAN)
+        rc = scan_child_spans(s, level, &span, &count, err);
+    for (uint32_t i = 0; i < occ->count && rc == 0; i++) {
+        uint32_t holder = span ? span[occ->owner[i]] : occ->owner[i];
+        occ->slot[n] = occ->slot[i];
+        n += of[level][holder];
+    }
+    occ->count = n;
+    return rc;
+}
+
+static uint32_t elements_of(const struct scan *s, enum traceql_level level)
+{
+    return level == TRACEQL_LEVEL_RESOURCE ? s->resources
+           : level == TRACEQL_LEVEL_SCOPE  ? s->scopes
+                                           : s->spans;
+}
+
+static int add_list_values(struct tags_job *job, const struct traceql_values *v, struct err *err)
+{
+    uint8_t *seen = arena_zalloc(job->scan->arena, v->idx ? v->dict_count : 0);
+    int rc = seen ? 0 : arena_err(job->scan->arena, err, "a row group");
+    for (uint32_t i = 0; i < v->count && rc == 0 && !job->full; i++) {
+        struct traceql_value value = {.type = v->type};
+        if (v->type == TRACEQL_STRING && v->idx) {
+            if (seen[v->idx[i]])
+                continue;
+            seen[v->idx[i]] = 1;
+        }
+        if (v->type == TRACEQL_STRING)
+            value.str = v->dict[v->idx ? v->idx[i] : i];
+        else if (v->type == TRACEQL_FLOAT)
+            value.f64 = v->f64[i];
+        else if (v->type == TRACEQL_BOOL)
+            value.b = v->b[i];
+        else
+            value.i64 = v->i64[i];
+        rc = add(job, TRACEQL_LEVEL_TRACE, value, err);
+    }
+    return rc;
+}
+
 /* From the attribute list of a level. */
 static int list_attr(struct tags_job *job, enum traceql_level level, bool filtered, struct err *err)
 {
@@ -424,21 +460,27 @@ static int list_attr(struct tags_job *job, enum traceql_level level, bool filter
     enum { WHICH = sizeof which / sizeof which[0] };
     struct scan *s = job->scan;
     int leaves[WHICH + 1] = {attr_first_leaf(level) + BLOCK_ATTR_KEY};
+    struct occurrences occ = {0};
+    uint32_t elements = UINT32_MAX;
     if (job->answered[leaves[0]])
         return 0;
     for (size_t i = 0; i < WHICH; i++)
         leaves[i + 1] = attr_first_leaf(level) + which[i];
-    struct attr_hits hits;
-    job->level = level;
     int rc = scan_need(s, leaves, WHICH + 1, err);
+    if (rc == 0 && filtered && level > TRACEQL_LEVEL_SPAN) {
+        const uint32_t *span;
+        rc = scan_child_spans(s, level, &span, &elements, err);
+    } else if (filtered) {
+        elements = elements_of(s, level);
+    }
     if (rc == 0)
-        rc = attr_find(s, level, job->tags->name, filtered ? wanted : NULL, job, &hits, err);
-    for (size_t i = 0; i < WHICH && rc == 0 && hits.count && !job->full; i++) {
-        const struct column *c = scan_column(s, leaves[i + 1]);
-        struct list_values l = {job, arena_zalloc(s->arena, c->has_dict ? c->dict_count : 0), err};
-        if (!l.seen)
-            return arena_err(s->arena, err, "a row group");
-        rc = attr_values(s, level, which[i], &hits, list_value, &l);
+        rc = attr_occurrences(s, level, job->tags->name, elements, &occ, err);
+    if (rc == 0 && filtered && occ.count)
+        rc = keep_wanted(job, level, &occ, err);
+    for (size_t i = 0; i < WHICH && rc == 0 && occ.count && !job->full; i++) {
+        struct traceql_values values;
+        rc = attr_values(s, level, which[i], &occ, &values, err);
+        rc = rc < 0 ? rc : add_list_values(job, &values, err);
     }
     return rc;
 }
