@@ -234,6 +234,7 @@ describe('while jobs run', { concurrency: false }, () => {
         }
         const rubato = await Rubato.start({
             store: { config: s3.config },
+            args: ['-target=frontend'], /* nobody compacts the copies */
             config: { ...config, storage: { trace: { ...s3.config, blocklist_poll: '1h' } } },
         });
         t.after(() => rubato.cleanUp());
