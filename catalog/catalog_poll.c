@@ -1,6 +1,7 @@
 /* One round of looking at the store. The order matters: segments first, then builds, then blocks,
  * so that a segment that was retired meanwhile is still named by its build, and the build's block is
- * found; then plans, so that a block that is a plan's output has its plan (docs/architecture.md). */
+ * found; then builds again and plans, so that a block that is there has its build or plan
+ * (docs/architecture.md). */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -389,11 +390,26 @@ static int builds_follow(struct catalog *c, uint64_t deadline, bool *listing, st
 
 /* ---- a round ---- */
 
-/* Blocks, and after them the plans: an output that the listing shows has its plan then. */
+/* Builds that have come since they were listed before the blocks. */
+static int builds_again(struct catalog *c, uint64_t deadline, struct err *err)
+{
+    struct catalog_names builds = {0};
+    bool open;
+    int rc = catalog_list_names(c, CATALOG_BUILD_PREFIX, false, deadline, &builds, err);
+    if (rc == 0)
+        rc = builds_add(c, &builds, deadline, &open, err);
+    catalog_names_clear(&builds);
+    return rc;
+}
+
+/* Blocks, and after them builds and plans: a block of theirs that the listing shows has its build or
+ * plan then. */
 static int blocks_refresh(struct catalog *c, uint64_t deadline, struct err *err)
 {
     struct catalog_listing l = {0};
     int rc = catalog_listing_make(c, &l, deadline, err);
+    if (rc == 0 && !c->opts.blocks_only)
+        rc = builds_again(c, deadline, err);
     if (rc == 0)
         rc = catalog_plans_refresh(c, deadline, err);
     if (rc == 0)
