@@ -481,7 +481,7 @@ static int load_from_index(struct catalog *c, struct catalog_tenant_listing *t,
     uint32_t left = 0;
     bool ok = true;
     for (uint32_t i = 0; rc == 0 && ok && i < *count; i++) {
-        struct block_meta key;
+        struct block_meta key = {0};
         memcpy(key.id, ids[i].id, 16);
         const struct block_meta *m =
             index.live_count ? bsearch(&key, index.live, index.live_count, sizeof key,

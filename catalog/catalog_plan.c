@@ -37,7 +37,7 @@ static bool inputs_parse(const cJSON *list, struct catalog_plan_state *p)
     const cJSON *item;
     cJSON_ArrayForEach(item, list)
     {
-        struct catalog_block_id id;
+        struct catalog_block_id id = {0};
         if (p->inputs.count == LIMIT_PLAN_INPUTS || !cJSON_IsString(item) ||
             !uuid_parse(slice_cstr(item->valuestring), id.id) || !vec_push(&p->inputs, id))
             return false;

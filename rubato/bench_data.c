@@ -97,7 +97,7 @@ static int make_block(struct maker *m, unsigned number, struct err *err)
         rc = block_writer_finish(m->writer, &meta, err);
     free(m->ids);
     m->ids = NULL;
-    fprintf(stderr, "\rmaking the data: block %u of %u, %llu spans", number + 1, BLOCKS,
+    fprintf(stderr, "\rmaking the data: block %u of %u, %llu spans", number + 1, (unsigned)BLOCKS,
             (unsigned long long)m->spans_made);
     return rc;
 }

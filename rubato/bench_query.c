@@ -156,7 +156,7 @@ static uint64_t inspected(struct slice answer)
 
 static int measure(struct bench *b, const struct question *q, struct figures *f, struct err *err)
 {
-    uint64_t took[REPEATS_MAX];
+    uint64_t took[REPEATS_MAX] = {0};
     struct buf out;
     unsigned rounds = strcmp(q->path, "/api/traces/") == 0 ? b->repeats * 10 : b->repeats;
     rounds = rounds < REPEATS_MAX ? rounds : REPEATS_MAX;
@@ -179,7 +179,7 @@ static int measure(struct bench *b, const struct question *q, struct figures *f,
     f->peak_bytes = bench_server_peak(&b->server);
     qsort(took, rounds, sizeof *took, compare_u64);
     f->p50_ns = took[rounds / 2];
-    f->p95_ns = took[(rounds - 1) * 95 / 100];
+    f->p95_ns = took[rounds * 19 / 20 < rounds ? rounds * 19 / 20 : 0];
     return 0;
 }
 

@@ -316,7 +316,7 @@ static int search_batch(void *ctx, struct scan *s, struct err *err)
 {
     struct search_job *job = ctx;
     struct traceql_batch batch;
-    struct traceql_result result;
+    struct traceql_result result = {0};
     scan_step(s, QUERY_STEP_EVALUATE);
     int rc = scan_batch(s, job->search->query, &batch, err);
     if (rc == 0)
