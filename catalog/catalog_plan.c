@@ -135,8 +135,6 @@ static int plan_note(struct catalog *c, const struct catalog_name *listed, uint6
     struct slice name = slice_cstr(listed->name);
     pthread_mutex_lock(&c->shared.mu);
     struct catalog_plan_state *have = catalog_plan_of_locked(c, name);
-    if (have)
-        have->listed = true;
     bool same = have && (have->ours || have->modified_unix_ns == listed->modified_unix_ns);
     pthread_mutex_unlock(&c->shared.mu);
     if (same)
@@ -204,12 +202,6 @@ static int refresh_plans(struct catalog *c, uint64_t deadline, struct err *err)
 {
     struct catalog_names plans = {0};
     int rc = catalog_list_names(c, CATALOG_PLAN_PREFIX, false, deadline, &plans, err);
-    if (rc == 0) {
-        pthread_mutex_lock(&c->shared.mu);
-        for (uint32_t i = 0; i < c->shared.plans.count; i++)
-            c->shared.plans.at[i]->listed = false;
-        pthread_mutex_unlock(&c->shared.mu);
-    }
     bool unreadable = false;
     for (uint32_t i = 0; i < plans.at.count && rc == 0; i++) {
         rc = plan_note(c, &plans.at.at[i], deadline, err);
@@ -220,10 +212,16 @@ static int refresh_plans(struct catalog *c, uint64_t deadline, struct err *err)
             rc = 0;
         }
     }
-    catalog_names_clear(&plans);
+    /* In one step: another thread may be choosing by it. */
     pthread_mutex_lock(&c->shared.mu);
-    c->shared.unreadable_plans = unreadable;
+    for (uint32_t i = 0; i < c->shared.plans.count && rc == 0; i++) {
+        struct catalog_plan_state *p = c->shared.plans.at[i];
+        p->listed = catalog_names_have(&plans, slice_cstr(p->name));
+    }
+    if (rc == 0)
+        c->shared.unreadable_plans = unreadable;
     pthread_mutex_unlock(&c->shared.mu);
+    catalog_names_clear(&plans);
     return rc;
 }
 

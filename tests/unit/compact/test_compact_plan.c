@@ -577,6 +577,66 @@ static void a_plan_that_cannot_be_read_stops_compaction_and_nothing_else(void **
     objstore_free(g.store);
 }
 
+struct glance {
+    struct peer *p;
+    size_t free; /* blocks that seemed so */
+    unsigned times;
+};
+
+static void glance(void *ctx)
+{
+    struct glance *l = ctx;
+    struct arena *a = arena_new(1 << 20);
+    struct catalog_block **blocks;
+    size_t n;
+    struct err err = {0};
+    ok(catalog_compactable(l->p->c, TENANT, a, &blocks, &n, &err), &err);
+    for (size_t i = 0; i < n; i++)
+        catalog_block_release(blocks[i]);
+    arena_free(a);
+    l->free += n;
+    l->times++;
+}
+
+/* Two threads of a process: one lists the plans, the other chooses blocks. */
+static void what_is_known_of_plans_holds_while_they_are_listed_again(void **state)
+{
+    (void)state;
+    struct stage g;
+    struct peer owner, p;
+    struct err err = {0};
+    stage_set(&g);
+    peer_new(&owner, g.store, &g.clock.base);
+    poll_ok(&owner);
+    struct catalog_plan *plan = NULL;
+    ok(choose_all(&owner, &plan, &err), &err);
+    assert_non_null(plan);
+    static const enum objstore_op ops[] = {OBJSTORE_OP_LIST, OBJSTORE_OP_LIST, OBJSTORE_OP_GET};
+    struct glance look = {.p = &p};
+    struct scripted_step steps[3];
+    for (unsigned i = 0; i < 3; i++)
+        steps[i] = (struct scripted_step){.op = ops[i],
+                                          .nth = i == 1 ? 2 : 1,
+                                          .action = SCRIPTED_CALL,
+                                          .before = glance,
+                                          .before_ctx = &look};
+    struct objstore *s = scripted(&g, steps, 3);
+    peer_new(&p, g.store, &g.clock.base);
+    poll_ok(&p);
+    assert_int_equal(compactable(&p), 0);
+    put_text(g.store, CATALOG_PLAN_PREFIX "0", "new, and listed before");
+    p.c->opts.store = s;
+    ok(catalog_plans_refresh(p.c, 0, &err), &err);
+    assert_int_equal(look.times, 3);
+    assert_int_equal(look.free, 0);
+    p.c->opts.store = g.store;
+    ok(catalog_plan_drop(owner.c, plan, 0, &err), &err);
+    peer_free(&owner);
+    peer_free(&p);
+    objstore_free(s);
+    objstore_free(g.store);
+}
+
 /* ---- taking over ---- */
 
 static void an_owner_that_says_it_lives_is_left_alone(void **state)
@@ -785,6 +845,7 @@ int main(void)
         cmocka_unit_test(an_output_waits_until_its_plan_is_gone),
         cmocka_unit_test(an_input_that_has_gone_ends_the_plan),
         cmocka_unit_test(a_plan_that_cannot_be_read_stops_compaction_and_nothing_else),
+        cmocka_unit_test(what_is_known_of_plans_holds_while_they_are_listed_again),
         cmocka_unit_test(an_owner_that_says_it_lives_is_left_alone),
         cmocka_unit_test(an_output_written_twice_is_the_same),
         cmocka_unit_test(a_lost_answer_to_the_last_write_is_looked_after),
