@@ -1,4 +1,4 @@
-/* The control law (docs/operating.md has it in words). */
+/* The control law: demand is remembered, then a step up or down is taken, or none. */
 #include "frontend/autoscaler.h"
 
 #include <stdlib.h>

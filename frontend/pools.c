@@ -201,6 +201,7 @@ static void *supervise(void *arg)
 static void register_metrics(struct pools *p)
 {
     static const char *const by_state[] = {"kind", "state"};
+    static const char *const by_quantile[] = {"quantile"};
     static const char *const by_result[] = {"kind", "result"};
     struct metrics *m = p->opts.metrics;
     p->m.workers = metrics_gauge_family(
@@ -216,8 +217,12 @@ static void register_metrics(struct pools *p)
     p->m.children = metrics_gauge(m, "rubato_worker_processes", "Worker processes that run.");
     p->m.desired = metrics_gauge(m, "rubato_autoscaler_desired",
                                  "Worker processes that there should be by the control law.");
-    p->m.inflight = metrics_gauge(m, "rubato_inflight_jobs",
-                                  "Jobs queued and running: the 0.75 quantile of the last 30 s.");
+    const struct slice three_quarters = SLICE("0.75");
+    p->m.inflight = metrics_gauge_with(
+        metrics_gauge_family(m, "rubato_inflight_jobs",
+                             "Jobs queued and running, sampled every 250 ms for 30 s.", by_quantile,
+                             1),
+        &three_quarters);
     p->m.queued = metrics_gauge(m, "rubato_queue_jobs", "Jobs that wait for a slot of a worker.");
 }
 

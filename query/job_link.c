@@ -166,8 +166,7 @@ struct waiting {
 static int look_around(struct job_link *l, struct waiting *w, uint64_t now, struct err *err)
 {
     const struct link_call *call = w->call;
-    bool over = now > call->deadline_mono_ns ||
-                (call->source && query_is_cancelled(call->source));
+    bool over = now > call->deadline_mono_ns || (call->source && query_is_cancelled(call->source));
     if (over && !w->told_ns) {
         w->told_ns = now;
         return job_link_send(l, LINK_CANCEL, call->number, slice_of(NULL, 0), err);

@@ -15,10 +15,10 @@
 struct serving {
     struct job_link link;
     pthread_mutex_t mu;
-    bool running;       /* hold mu; then the listener alone reads the link */
-    uint32_t number;    /* hold mu: of the running job */
-    uint64_t told_ns;   /* hold mu: when it last said that it is alive */
-    bool broken;        /* hold mu: the other side is gone */
+    bool running;               /* hold mu; then the listener alone reads the link */
+    uint32_t number;            /* hold mu: of the running job */
+    uint64_t told_ns;           /* hold mu: when it last said that it is alive */
+    bool broken;                /* hold mu: the other side is gone */
     struct query_cancel cancel; /* of the running job */
 };
 

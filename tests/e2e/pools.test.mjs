@@ -192,6 +192,32 @@ describe('pools of workers', { concurrency: false }, () => {
         });
     });
 
+    test('children come when jobs wait, and who scales from outside can see why', async () => {
+        const rubato = await start({
+            config: workers({ in_process: 1, max_workers: 2, slots_per_worker: 1 }),
+        });
+        const scaling = async () => JSON.parse((await request(`${rubato.api}/api/scaling`)).text);
+        assert.deepEqual(await scaling(), {
+            demand: 0,
+            queued: 0,
+            running: 0,
+            workers: 0,
+            slots: 1,
+            oldest_age_s: 0,
+        });
+        let over = false;
+        const params = { q: '{} | by(name) | count() > 1', limit: 100000 };
+        const asking = Array.from({ length: 6 }, async () => {
+            while (!over) await search(rubato, params, { tenant: 'shop' });
+        });
+        await until('both are there, and the demand for them', 30000, async () => {
+            const now = await scaling();
+            return now.workers === 2 && now.slots === 3 && now.demand > 0;
+        }).finally(() => (over = true));
+        await Promise.all(asking);
+        assert.equal((await scaling()).queued, 0);
+    });
+
     test('no worker connects unless it is allowed', async () => {
         const frontend = await start({ name: 'rubato-frontend', config });
         const r = await request(`${frontend.api}/internal/worker`, {
