@@ -75,4 +75,7 @@
 /* Views that turned out to be stale before a query is given up. Hit: 503. */
 #define LIMIT_STALE_VIEWS 3
 
+/* Jobs that explain=true lists one by one; the sums count all. */
+#define LIMIT_EXPLAIN_JOBS 1000u
+
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "frontend/explain.h"
 #include "frontend/metrics_priv.h"
 
 struct metrics_query {
@@ -14,7 +15,8 @@ struct metrics_query {
     struct metrics_params params;
     struct query_metrics metrics;
     struct query_source *jobs;
-    size_t job_count, wave_first;
+    struct explain_job *explain; /* of each job; NULL: nobody asks */
+    size_t job_count, wave_first, blocks_left_out;
     uint64_t total_bytes;
     uint32_t total_blocks;
     struct arena *arena; /* of the merged series, which may need more than the request's */
@@ -53,11 +55,15 @@ static void run_job(void *ctx, size_t i)
     struct query_metrics_result r = {0};
     struct err err = {0};
     struct selftrace_span span;
+    uint64_t start_ns = clock_mono_ns(m->q->frontend->opts.app->clock);
     query_job_begin(m->q, source, &span);
     struct arena *a = arena_new(LIMIT_QUERY_BYTES);
     int rc = a ? w->metrics(w->self, source, &m->metrics, m->q->deadline_mono_ns, a, &r, &err)
                : err_set(&err, ERR_NOMEM, "no memory for a job");
     query_job_end(&span, rc, &err, r.inspected_bytes);
+    if (m->explain)
+        m->explain[m->wave_first + i] = (struct explain_job){
+            source, r.stats, clock_mono_ns(m->q->frontend->opts.app->clock) - start_ns, true};
     pthread_mutex_lock(&m->mu);
     take_locked(m, rc, &r, &err);
     pthread_mutex_unlock(&m->mu);
@@ -79,15 +85,19 @@ static int plan(struct metrics_query *m, const struct query_data *d, struct err 
 {
     struct query *q = m->q;
     m->jobs = arena_zalloc(q->arena, (d->live_count + d->block_count) * sizeof *m->jobs);
-    if (!m->jobs)
+    if (m->params.explain)
+        m->explain = arena_zalloc(q->arena, (d->live_count + d->block_count) * sizeof *m->explain);
+    if (!m->jobs || (m->params.explain && !m->explain))
         return arena_err(q->arena, err, "a query's jobs");
     if (traceql_query_matches_nothing(m->metrics.query))
         return 0;
     for (size_t i = 0; i < d->live_count; i++)
         m->jobs[m->job_count++] = d->live[i];
     for (size_t i = 0; i < d->block_count; i++) {
-        if (!may_hold(&d->blocks[i].block->meta, &m->metrics.grid))
+        if (!may_hold(&d->blocks[i].block->meta, &m->metrics.grid)) {
+            m->blocks_left_out++;
             continue;
+        }
         m->jobs[m->job_count++] = d->blocks[i];
         m->total_blocks++;
         m->total_bytes += d->blocks[i].block->meta.size;
@@ -280,6 +290,9 @@ static int answer_series(struct metrics_query *m, struct answer *out, struct err
     if (rc == 0 && partial)
         rc =
             buf_printf(&out->body, ",\"status\":\"PARTIAL\",\"message\":\"" PARTIAL_TEXT "\"", max);
+    if (rc == 0 && m->explain)
+        rc = explain_json(m->metrics.query, m->explain, m->job_count, m->blocks_left_out,
+                          &out->body);
     rc = rc < 0 ? rc : buf_str(&out->body, "}");
     return rc < 0 ? err_set(err, rc, "the answer does not fit") : 0;
 }
@@ -303,6 +316,7 @@ static int parse(struct metrics_query *m, int *grpc_status, struct err *err)
     int rc = metrics_params(m->q, m->params.instant, &m->params, err);
     if (rc < 0)
         return rc;
+    m->params.explain = explain_wanted(m->q);
     rc = traceql_parse(m->params.text, m->q->arena, &parsed, err);
     if (rc < 0)
         return err_wrap(err, "compiling query");
@@ -326,10 +340,10 @@ static void tell_request(const struct metrics_query *m)
                     (struct log_kv[]){query, nanos, KV_F64("range_seconds", (double)range / 1e9)},
                     3, 2);
     else
-        query_asked(m->q,
-                    (struct log_kv[]){query, nanos, KV_STR("mode", ""),
-                                      KV_I64("step", m->params.step_ns)},
-                    4, 2);
+        query_asked(
+            m->q,
+            (struct log_kv[]){query, nanos, KV_STR("mode", ""), KV_I64("step", m->params.step_ns)},
+            4, 2);
 }
 
 static void account(const struct metrics_query *m)

@@ -9,6 +9,7 @@
 struct metrics_params {
     struct slice text; /* TraceQL */
     bool instant;
+    bool explain;
     int64_t start_ns, end_ns, step_ns;
     struct traceql_metrics_grid grid;
     uint32_t exemplars, exemplars_max;

@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "base/vec.h"
 #include "frontend/frontend_limits.h"
+#include "frontend/explain.h"
 #include "frontend/search_priv.h"
 #include "traceql/metrics.h"
 
@@ -11,6 +12,7 @@
 struct search_params {
     struct slice text; /* TraceQL */
     bool legacy;       /* no q: by tags, results without spansets */
+    bool explain;
     struct query_legacy by_tags;
     uint32_t limit, spss;
     uint64_t start_s, end_s;
@@ -20,6 +22,7 @@ struct search_job {
     struct query_source source;
     struct arena *arena;
     struct query_search_result result;
+    uint64_t ns; /* taken */
     int rc;
     struct err err;
 };
@@ -37,7 +40,7 @@ struct search_query {
     uint32_t slot_count; /* a power of two, at least twice the traces */
     uint64_t inspected_bytes, inspected_spans, total_bytes;
     uint32_t inspected_traces, total_blocks;
-    size_t completed_jobs;
+    size_t completed_jobs, blocks_left_out;
 };
 
 /* ---- parameters ---- */
@@ -81,6 +84,7 @@ static int parse_params(struct query *q, struct search_params *p, struct err *er
 {
     *p = (struct search_params){0};
     struct slice tags;
+    p->explain = explain_wanted(q);
     if (!query_param(q, "q", &p->text)) {
         p->text = SLICE("{}"); /* of which only the plan is used */
         p->legacy = true;
@@ -223,6 +227,7 @@ static void run_job(void *ctx, size_t i)
     struct search_job *j = &s->jobs[s->wave_first + i];
     const struct query_worker *w = &s->q->frontend->opts.worker;
     struct selftrace_span span;
+    uint64_t start_ns = clock_mono_ns(s->q->frontend->opts.app->clock);
     query_job_begin(s->q, &j->source, &span);
     j->arena = arena_new(LIMIT_QUERY_BYTES);
     if (!j->arena)
@@ -234,6 +239,7 @@ static void run_job(void *ctx, size_t i)
         j->rc = w->search(w->self, &j->source, &s->search, s->q->deadline_mono_ns, j->arena,
                           &j->result, &j->err);
     query_job_end(&span, j->rc, &j->err, j->result.inspected_bytes);
+    j->ns = clock_mono_ns(s->q->frontend->opts.app->clock) - start_ns;
 }
 
 static int plan(struct search_query *s, const struct search_params *p, const struct query_data *d,
@@ -250,8 +256,10 @@ static int plan(struct search_query *s, const struct search_params *p, const str
     for (size_t i = 0; i < d->block_count; i++) {
         const struct block_meta *m = &d->blocks[i].block->meta;
         if (p->end_s &&
-            (m->start_unix_ns / NS_PER_S > p->end_s || m->end_unix_ns / NS_PER_S < p->start_s))
+            (m->start_unix_ns / NS_PER_S > p->end_s || m->end_unix_ns / NS_PER_S < p->start_s)) {
+            s->blocks_left_out++;
             continue;
+        }
         s->jobs[s->job_count++].source = d->blocks[i];
         s->total_blocks++;
         s->total_bytes += m->size;
@@ -316,10 +324,22 @@ static int answer_metrics(const struct search_query *s, bool legacy, struct buf 
                         (unsigned long long)fields[i].value, quote);
         sep = ",";
     }
-    return rc < 0 ? rc : buf_str(out, "}}");
+    return rc < 0 ? rc : buf_str(out, "}");
 }
 
-static int answer_search(struct search_query *s, bool legacy, struct answer *out, struct err *err)
+static int answer_explain(const struct search_query *s, struct buf *out)
+{
+    struct explain_job *jobs = arena_zalloc(s->q->arena, s->job_count * sizeof *jobs);
+    if (!jobs)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < s->job_count; i++)
+        jobs[i] = (struct explain_job){&s->jobs[i].source, s->jobs[i].result.stats, s->jobs[i].ns,
+                                       i < s->wave_first};
+    return explain_json(s->search.query, jobs, s->job_count, s->blocks_left_out, out);
+}
+
+static int answer_search(struct search_query *s, const struct search_params *p, struct answer *out,
+                         struct err *err)
 {
     if (s->traces.count)
         qsort(s->traces.at, s->traces.count, sizeof s->traces.at[0], newest_first);
@@ -330,9 +350,12 @@ static int answer_search(struct search_query *s, bool legacy, struct answer *out
     }
     int rc = buf_str(&out->body, "{\"traces\":");
     if (rc == 0)
-        rc = search_json(s->traces.at, n, legacy, &out->body);
+        rc = search_json(s->traces.at, n, p->legacy, &out->body);
     if (rc == 0)
-        rc = answer_metrics(s, legacy, &out->body);
+        rc = answer_metrics(s, p->legacy, &out->body);
+    if (rc == 0 && p->explain)
+        rc = answer_explain(s, &out->body);
+    rc = rc < 0 ? rc : buf_str(&out->body, "}");
     return rc < 0 ? err_set(err, rc, "the answer does not fit") : 0;
 }
 
@@ -398,7 +421,7 @@ int search_api(struct query *q, struct answer *out, struct err *err)
     if (rc == ERR_UNSUPPORTED)
         out->status = 400; /* the query's construct, not the server's state */
     if (rc == 0)
-        rc = answer_search(&s, p.legacy, out, err);
+        rc = answer_search(&s, &p, out, err);
     account(&s);
     for (size_t i = 0; i < s.job_count; i++)
         arena_free(s.jobs[i].arena);

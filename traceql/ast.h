@@ -244,7 +244,6 @@ bool traceql_op_defined(enum traceql_op op, enum traceql_type t);
 /* The type that the expression will have, as far as it can be told. */
 enum traceql_type traceql_binary_type(enum traceql_op op, enum traceql_type l, enum traceql_type r);
 
-const char *traceql_op_text(enum traceql_op op);
 const char *spanset_op_text(enum spanset_op op);
 const char *traceql_intrinsic_text(enum traceql_intrinsic i);
 enum traceql_level traceql_intrinsic_level(enum traceql_intrinsic i);

@@ -145,6 +145,8 @@ enum traceql_op {
     TRACEQL_OP_NEG, /* unary - */
 };
 
+const char *traceql_op_text(enum traceql_op op);
+
 /* Which values of a field the query wants to see: those for which `value op literal` holds. */
 struct traceql_condition {
     uint32_t field;
