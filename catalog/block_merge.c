@@ -10,12 +10,12 @@
 
 /* How the 128 MB are spent. Readers together: windows of spans, and the stored pages behind them.
  */
-#define READ_BYTES ((size_t)22 << 20)
+#define READ_BYTES ((size_t)12 << 20)
 #define READ_BYTES_LEAST ((size_t)256 << 10) /* of one reader, however many there are */
 /* By the shredder's own count; its columns take about as much again, encoded a fifth of it. */
 #define ROW_GROUP_BYTES ((uint64_t)10 << 20)
 /* Strings of windows that are read, while the row group that has them is not written. */
-#define HELD_BYTES ((size_t)24 << 20)
+#define HELD_BYTES ((size_t)16 << 20)
 
 struct input {
     const struct block_meta *meta;
