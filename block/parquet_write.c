@@ -334,8 +334,8 @@ static int sample_bytes(struct parquet_writer *w, const struct leaf_writer *leaf
     buf_reset(&w->body);
     int rc = encode_values(w, encoding, c, 0, count, &w->plain, err);
     if (rc == 0)
-        rc = parquet_compress(&w->compressor, leaf->node->codec, buf_view(&w->plain), &w->body,
-                              err);
+        rc =
+            parquet_compress(&w->compressor, leaf->node->codec, buf_view(&w->plain), &w->body, err);
     *bytes = w->body.len;
     return rc;
 }

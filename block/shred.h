@@ -44,7 +44,8 @@ uint64_t shredder_spans(const struct shredder *s);
 size_t shredder_bytes(const struct shredder *s);
 /* Smallest span start and largest span end, unix ns; 0 and 0 when empty. */
 void shredder_times(const struct shredder *s, uint64_t *start_ns, uint64_t *end_ns);
-/* BLOCK_LEAVES columns, of which the first BLOCK_V4_LEAVES can have entries; good until the next add, reset or free. */
+/* BLOCK_LEAVES columns, of which the first BLOCK_V4_LEAVES can have entries; good until the next
+ * add, reset or free. */
 const struct column *shredder_columns(struct shredder *s);
 
 #endif

@@ -9,8 +9,8 @@
  * Memory stays below 128 MB however large the blocks are: what is read ahead shares one budget, row
  * groups are cut early enough, and the metadata of row groups is neither held of the inputs nor of
  * the output (what the file tells at its end waits in the store meanwhile). What is left to grow is
- * the bloom filter, 1.2 bytes a trace, and an index entry of 16 bytes a row group; a single trace is
- * never split. */
+ * the bloom filter, 1.2 bytes a trace, and an index entry of 16 bytes a row group; a single trace
+ * is never split. */
 #ifndef CATALOG_BLOCK_MERGE_H
 #define CATALOG_BLOCK_MERGE_H
 
@@ -50,10 +50,11 @@ struct block_merge_opts {
 
 /* The new block has the first input's replication factor, one compaction level more than the
  * highest of the inputs, and all of their time. Its dedicated columns are those of the inputs, the
- * first input's first, as far as vParquet4 can hold them, listed in the arena. meta.json is written last: a failure leaves at most
- * objects that no reader sees.
+ * first input's first, as far as vParquet4 can hold them, listed in the arena. meta.json is written
+ * last: a failure leaves at most objects that no reader sees.
  *
- * ERR_INVALID: inputs of several tenants or replication factors, or no spans in them. ERR_CORRUPT names the input. stats may be NULL. */
+ * ERR_INVALID: inputs of several tenants or replication factors, or no spans in them. ERR_CORRUPT
+ * names the input. stats may be NULL. */
 int block_merge(const struct block_merge_opts *opts, struct arena *a, struct block_meta *meta,
                 struct block_merge_stats *stats, struct err *err);
 

@@ -137,8 +137,7 @@ static void pages_that_nobody_asks_for_are_not_decoded(void **state)
     with_small_pages(file, 300, &small);
     assert_int_equal(file_open(buf_view(&small), a, &f, NULL), 0);
     struct slice bytes = chunk_bytes(buf_view(&small), f, 0, BLOCK_SPAN_ID);
-    assert_int_equal(parquet_reader_new(f, 0, BLOCK_SPAN_ID, bytes, READER_BYTES, a, &r, NULL),
-                     0);
+    assert_int_equal(parquet_reader_new(f, 0, BLOCK_SPAN_ID, bytes, READER_BYTES, a, &r, NULL), 0);
     assert_int_equal(parquet_reader_take(r, f->row_groups[0].rows - 1, 1, &c, NULL), 0);
     assert_int_equal(c.rows, 1);
     assert_int_equal(parquet_reader_decoded(r), 1);
