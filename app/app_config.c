@@ -250,6 +250,10 @@ static void check_query(struct config *c, const struct app_config *cfg)
              cfg->query_frontend.search.max_spans_per_span_set);
     fits_u32(c, "query_frontend.search.default_spans_per_span_set",
              cfg->query_frontend.search.default_spans_per_span_set);
+    if (cfg->query_frontend.max_query_memory_bytes < (uint64_t)1 << 20)
+        config_add_fault(c, "query_frontend.max_query_memory_bytes",
+                         "expected at least 1 MiB, found %llu bytes",
+                         (unsigned long long)cfg->query_frontend.max_query_memory_bytes);
     at_least_one(c, "query_frontend.max_grpc_streaming_packet_size",
                  cfg->query_frontend.max_grpc_streaming_packet_size, "a size");
 }

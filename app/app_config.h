@@ -144,6 +144,7 @@ struct app_config {
     } querier;
     struct {
         uint64_t max_query_expression_size_bytes;
+        uint64_t max_query_memory_bytes;
         int64_t api_timeout_ns; /* 0: none */
         bool multi_tenant_queries_enabled;
         int64_t max_outstanding_per_tenant;  /* 0: any number */

@@ -344,6 +344,11 @@ static const struct config_key keys[] = {
     IGNORED("querier.shuffle_sharding_ingesters_lookback_period", "1h"),
     IGNORED("querier.partition_ring", NULL),
 
+    {.path = "query_frontend.max_query_memory_bytes",
+     .type = CONFIG_BYTES,
+     FIELD(query_frontend.max_query_memory_bytes),
+     .preset = "536870912",
+     .help = "Memory that the results of one query may take while they are collected and merged."},
     {.path = "query_frontend.max_query_expression_size_bytes",
      .type = CONFIG_BYTES,
      FIELD(query_frontend.max_query_expression_size_bytes),

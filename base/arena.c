@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ struct arena {
     size_t used;
     size_t next_cap;
     bool starved; /* there was no memory, rather than no room */
+    struct arena_budget *budget; /* NULL: none */
     struct chunk *kept; /* empty, of large arenas */
     size_t keep;        /* bytes of chunks that a reset keeps; 0: the newest regular one */
 };
@@ -59,6 +61,33 @@ struct arena *arena_new_large(size_t limit_bytes, size_t keep_bytes)
     return a;
 }
 
+struct arena *arena_new_within(struct arena_budget *budget)
+{
+    struct arena *a = arena_new(budget->limit);
+    if (a)
+        a->budget = budget;
+    return a;
+}
+
+/* False: the arenas have all that they may. */
+static bool charge(struct arena *a, size_t bytes)
+{
+    if (!a->budget)
+        return true;
+    size_t before = atomic_fetch_add(&a->budget->used, bytes);
+    if (before <= a->budget->limit && bytes <= a->budget->limit - before)
+        return true;
+    atomic_fetch_sub(&a->budget->used, bytes);
+    return false;
+}
+
+static void free_chunk(struct arena *a, struct chunk *c)
+{
+    if (a->budget)
+        atomic_fetch_sub(&a->budget->used, sizeof *c + c->cap);
+    free(c);
+}
+
 static void run_cleanups(struct arena *a)
 {
     while (a->cleanups) {
@@ -68,11 +97,11 @@ static void run_cleanups(struct arena *a)
     }
 }
 
-static void free_chunks(struct chunk *c)
+static void free_chunks(struct arena *a, struct chunk *c)
 {
     for (struct chunk *next; c; c = next) {
         next = c->next;
-        free(c);
+        free_chunk(a, c);
     }
 }
 
@@ -81,8 +110,8 @@ void arena_free(struct arena *a)
     if (!a)
         return;
     run_cleanups(a);
-    free_chunks(a->chunks);
-    free_chunks(a->kept);
+    free_chunks(a, a->chunks);
+    free_chunks(a, a->kept);
     free(a);
 }
 
@@ -126,7 +155,7 @@ void arena_reset(struct arena *a)
         if (!keep && c->cap <= CHUNK_BYTES_LARGEST)
             keep = c;
         else
-            free(c);
+            free_chunk(a, c);
     }
     if (keep) {
         keep->next = NULL;
@@ -189,9 +218,13 @@ void *arena_alloc(struct arena *a, size_t n)
     if (!c || c->cap - c->used < n) {
         bool large = n > a->next_cap / 2;
         size_t cap = large ? n : a->next_cap;
+        if (!charge(a, sizeof(struct chunk) + cap))
+            return NULL;
         struct chunk *fresh = new_chunk(a, cap);
         if (!fresh) {
             a->starved = true;
+            if (a->budget)
+                atomic_fetch_sub(&a->budget->used, sizeof *fresh + cap);
             return NULL;
         }
         if (large && c) {
@@ -286,6 +319,9 @@ int arena_err(const struct arena *a, struct err *err, const char *what)
 {
     if (a->starved)
         return err_set(err, ERR_NOMEM, "no memory for %s: %zu bytes are in use", what, a->used);
+    if (a->budget)
+        return err_set(err, ERR_LIMIT, "%s does not fit: %zu of %zu bytes are in use (%s)", what,
+                       atomic_load(&a->budget->used), a->budget->limit, a->budget->name);
     return err_set(err, ERR_LIMIT, "%s does not fit: %zu of %zu bytes are in use", what, a->used,
                    a->limit);
 }

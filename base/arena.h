@@ -13,6 +13,13 @@ struct arena *arena_new(size_t limit_bytes); /* NULL: out of memory */
 /* One that is used again and again for megabytes: it is filled in pieces of some megabytes, and keeps
  * keep_bytes of them when it is reset, so that the next use meets memory that is there already. */
 struct arena *arena_new_large(size_t limit_bytes, size_t keep_bytes);
+/* What several arenas may take together. Outlives them; any thread may hold one of its arenas. */
+struct arena_budget {
+    _Atomic size_t used; /* bytes of their chunks */
+    size_t limit;
+    const char *name; /* of the setting that it comes from, for errors */
+};
+struct arena *arena_new_within(struct arena_budget *budget); /* NULL: out of memory */
 void arena_free(struct arena *a);            /* NULL is fine */
 void arena_reset(struct arena *a);           /* empties; keeps some memory for the next use */
 size_t arena_used(const struct arena *a);    /* bytes handed out since new or reset */
@@ -36,7 +43,8 @@ bool arena_on_reset(struct arena *a, arena_cleanup_fn *fn, void *ctx);
 /* The ctx last registered with fn, or NULL: for what is made once an arena, when it is first used. */
 void *arena_kept(const struct arena *a, arena_cleanup_fn *fn);
 
-/* The error for an allocation that the arena refused: ERR_LIMIT, or ERR_NOMEM once malloc has. */
+/* The error for an allocation that the arena or its budget refused: ERR_LIMIT, or ERR_NOMEM once
+ * malloc has. */
 int arena_err(const struct arena *a, struct err *err, const char *what);
 
 #endif

@@ -213,7 +213,9 @@ void answer_query(struct query *q, struct answer *a)
     int rc;
     set_deadline(q);
     selftrace_request(q->frontend->opts.app->selftrace, q->req, "", &q->span);
-    if (!(q->arena = arena_new(LIMIT_QUERY_BYTES))) {
+    q->memory.limit = (size_t)q->frontend->opts.app->cfg.query_frontend.max_query_memory_bytes;
+    q->memory.name = "query_frontend.max_query_memory_bytes";
+    if (!(q->arena = arena_new_within(&q->memory))) {
         rc = err_set(&err, ERR_NOMEM, "no memory for a query");
     } else {
         rc = deny_list_check(q->frontend->denied, q->req->path, q->req->query, &err);

@@ -5,9 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Results of one query while they are merged. Hit: the query fails with ERR_LIMIT. */
-#define LIMIT_QUERY_BYTES ((size_t)256 << 20)
-
 /* One answer's body. Hit: 500 and a text that says so. */
 #define LIMIT_ANSWER_BYTES ((size_t)512 << 20)
 

@@ -41,6 +41,7 @@ struct query {
     struct query_account account;
     struct selftrace_span span;
     uint64_t deadline_mono_ns;
+    struct arena_budget memory; /* of the next and of all its jobs' results */
     struct arena *arena;
     enum fair_class class;      /* of its jobs */
     uint64_t job_bytes;         /* what one of them reads, about */

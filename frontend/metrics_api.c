@@ -57,7 +57,7 @@ static void run_job(void *ctx, size_t i)
     struct selftrace_span span;
     uint64_t start_ns = clock_mono_ns(m->q->frontend->opts.app->clock);
     query_job_begin(m->q, source, &span);
-    struct arena *a = arena_new(LIMIT_QUERY_BYTES);
+    struct arena *a = arena_new_within(&m->q->memory);
     int rc = a ? w->metrics(w->self, source, &m->metrics, m->q->deadline_mono_ns, a, &r, &err)
                : err_set(&err, ERR_NOMEM, "no memory for a job");
     query_job_end(&span, rc, &err, r.inspected_bytes);
@@ -158,7 +158,7 @@ static int send_so_far(struct metrics_query *m, struct err *err)
 {
     struct packets p;
     struct buf message, tail;
-    struct arena *a = arena_new(LIMIT_QUERY_BYTES);
+    struct arena *a = arena_new_within(&m->q->memory);
     int rc = a ? proto_tail(m, &tail) : ERR_NOMEM;
     if (rc < 0) {
         arena_free(a);
@@ -368,7 +368,7 @@ int metrics_api(struct query *q, bool instant, struct answer *out, struct err *e
         return rc;
     }
     tell_request(&m);
-    if (!(m.arena = arena_new(LIMIT_QUERY_BYTES)))
+    if (!(m.arena = arena_new_within(&q->memory)))
         return err_set(err, ERR_NOMEM, "no memory for a query");
     rc = query_data_acquire(q, &data, err);
     if (rc == 0)

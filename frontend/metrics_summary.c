@@ -350,7 +350,7 @@ int metrics_summary_api(struct query *q, struct answer *out, struct err *err)
         rc = parse_queries(&s, err);
     if (rc < 0)
         return rc;
-    if (!(s.arena = arena_new(LIMIT_QUERY_BYTES)))
+    if (!(s.arena = arena_new_within(&q->memory)))
         return err_set(err, ERR_NOMEM, "no memory for a query");
     rc = ask(&s, err);
     if (rc == ERR_UNSUPPORTED)

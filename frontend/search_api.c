@@ -229,7 +229,7 @@ static void run_job(void *ctx, size_t i)
     struct selftrace_span span;
     uint64_t start_ns = clock_mono_ns(s->q->frontend->opts.app->clock);
     query_job_begin(s->q, &j->source, &span);
-    j->arena = arena_new(LIMIT_QUERY_BYTES);
+    j->arena = arena_new_within(&s->q->memory);
     if (!j->arena)
         j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
     else if (s->by_tags)

@@ -260,7 +260,7 @@ static void run_job(void *ctx, size_t i)
     const struct query_worker *w = &q->frontend->opts.worker;
     struct selftrace_span span;
     query_job_begin(q, &j->source, &span);
-    j->arena = arena_new(LIMIT_QUERY_BYTES);
+    j->arena = arena_new_within(&q->memory);
     if (!j->arena)
         j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
     else

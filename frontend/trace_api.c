@@ -111,7 +111,7 @@ static void run_job(void *ctx, size_t i)
     struct selftrace_span span;
     query_job_begin(t->q, &j->source, &span);
     j->result.batch = &j->batch;
-    j->arena = arena_new((size_t)256 << 20);
+    j->arena = arena_new_within(&t->q->memory);
     if (!j->arena)
         j->rc = err_set(&j->err, ERR_NOMEM, "no memory for a job");
     else

@@ -121,6 +121,25 @@ static void cleanups_run_last_first_at_reset_and_at_free(void **state)
     assert_memory_equal(log, want, sizeof want);
 }
 
+static void arenas_of_one_budget_share_its_bytes_and_give_them_back(void **state)
+{
+    (void)state;
+    struct arena_budget budget = {.limit = 1 << 20, .name = "some.setting"};
+    struct arena *a = arena_new_within(&budget), *b = arena_new_within(&budget);
+    assert_non_null(arena_alloc(a, 600 << 10));
+    assert_null(arena_alloc(b, 600 << 10));
+    struct err err = {0};
+    assert_int_equal(arena_err(b, &err, "what was asked"), ERR_LIMIT);
+    assert_non_null(strstr(err.msg, "some.setting"));
+    assert_non_null(strstr(err.msg, "1048576"));
+    arena_reset(a);
+    assert_non_null(arena_alloc(b, 400 << 10));
+    arena_free(a);
+    assert_non_null(arena_alloc(b, 400 << 10));
+    arena_free(b);
+    assert_int_equal(budget.used, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +149,7 @@ int main(void)
         cmocka_unit_test(zeroed_pieces_are_zero_after_reuse),
         cmocka_unit_test(texts_are_copied),
         cmocka_unit_test(cleanups_run_last_first_at_reset_and_at_free),
+        cmocka_unit_test(arenas_of_one_budget_share_its_bytes_and_give_them_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

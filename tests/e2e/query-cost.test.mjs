@@ -1,4 +1,4 @@
-/* explain=true: the answer tells what the query read, and answers are the same without it. */
+/* What a query costs: explain=true tells it, and what it may take is bounded. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -54,4 +54,22 @@ test('explain=true tells the plan, the sums and each job; without it nothing cha
         assert.deepEqual(got.series, without.series);
         assert.equal(got.explain.jobsRun + got.explain.blocksOutsideOfTime > 0, true);
     }
+});
+
+test('a query that needs more memory than it may is refused, with the setting and the number', async (t) => {
+    const store = await drivers[0].open();
+    await putTree(store, blocks);
+    const rubato = await Rubato.start({
+        store,
+        config: { multitenancy_enabled: true, query_frontend: { max_query_memory_bytes: 1 << 20 } },
+    });
+    t.after(() => rubato.cleanUp());
+    const url = (q, limit) => `${rubato.api}/api/search?${new URLSearchParams({ q, limit, spss: 100 })}`;
+    const headers = { 'X-Scope-OrgID': 'shop' };
+    const refused = await fetch(url('{ }', 1000), { headers });
+    assert.equal(refused.ok, false);
+    assert.match(await refused.text(), /of 1048576 bytes are in use \(query_frontend\.max_query_memory_bytes\)/);
+    /* It harms nobody else. */
+    const small = await fetch(url('{ name = "no such name" }', 5), { headers });
+    assert.equal(small.status, 200);
 });
