@@ -1,6 +1,6 @@
-/* Listing and loading blocks. What a listing finds is put together first and becomes the catalogue's
- * in one step, once the compaction plans are known too: a view in between would have a plan's output
- * beside its inputs. */
+/* Listing and loading blocks. What a listing finds is put together first and becomes the
+ * catalogue's in one step, once the compaction plans are known too: a view in between would have a
+ * plan's output beside its inputs. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -140,8 +140,8 @@ int catalog_metas_read(struct catalog *c, struct slice tenant, const char *name,
     return rc;
 }
 
-/* Releases those of blocks[0..count) that are damaged, and leaves NULL in their place; all, when the
- * store fails. */
+/* Releases those of blocks[0..count) that are damaged, and leaves NULL in their place; all, when
+ * the store fails. */
 static int blocks_admit(struct catalog *c, struct catalog_block **blocks, size_t count,
                         const bool *blooms_seen, uint64_t deadline, struct err *err)
 {
@@ -182,8 +182,7 @@ static void checked(struct catalog *c, struct catalog_block *b, bool whole)
     pthread_mutex_lock(&c->shared.mu);
     b->unchecked = false;
     struct catalog_tenant *t = catalog_tenant_locked(c, b->meta.tenant, false);
-    struct catalog_block *had =
-        t && !whole ? catalog_take_block_locked(t, b->meta.id) : NULL;
+    struct catalog_block *had = t && !whole ? catalog_take_block_locked(t, b->meta.id) : NULL;
     if (had)
         catalog_tenant_gauges_locked(c, t);
     pthread_mutex_unlock(&c->shared.mu);
@@ -289,8 +288,7 @@ static int collect_object(void *ctx, const struct objstore_list_item *item)
         t->index_json = true;
     if (rest.len < 38 || rest.ptr[36] != '/' || !uuid_parse(slice_of(rest.ptr, 36), b.id))
         return 0;
-    struct catalog_listed_block *last =
-        t->listed.count ? &t->listed.at[t->listed.count - 1] : NULL;
+    struct catalog_listed_block *last = t->listed.count ? &t->listed.at[t->listed.count - 1] : NULL;
     if (!last || memcmp(last->id, b.id, 16) != 0) {
         if (!vec_push(&t->listed, b)) {
             c->out_of_memory = true;
@@ -348,8 +346,7 @@ static struct catalog_tenant_listing *tenant_listing(struct catalog_listing *l, 
             return l->tenants.at[i];
     }
     struct catalog_tenant_listing *t = make ? calloc(1, sizeof *t) : NULL;
-    if (!t || !(t->name = strndup((const char *)name.ptr, name.len)) ||
-        !vec_push(&l->tenants, t)) {
+    if (!t || !(t->name = strndup((const char *)name.ptr, name.len)) || !vec_push(&l->tenants, t)) {
         if (t)
             free(t->name);
         free(t);
@@ -460,8 +457,8 @@ static int compare_metas(const void *a, const void *b)
 }
 
 /* Takes from the tenant index what the listing shows alive. The index saves requests and decides
- * nothing: what is not in it is read from its meta.json, and so is all when there is none. Leaves in
- * ids what is still to be read. */
+ * nothing: what is not in it is read from its meta.json, and so is all when there is none. Leaves
+ * in ids what is still to be read. */
 static int load_from_index(struct catalog *c, struct catalog_tenant_listing *t,
                            struct catalog_block_id *ids, uint32_t *count, uint64_t deadline,
                            struct err *err)
@@ -471,8 +468,8 @@ static int load_from_index(struct catalog *c, struct catalog_tenant_listing *t,
     struct arena *a = arena_new(LIMIT_INDEX_ARENA_BYTES);
     int rc = !a ? ERR_NOMEM : ERR_NOTFOUND;
     if (rc == ERR_NOTFOUND && t->index_pb)
-        rc = index_get(c, t->name, TENANT_INDEX_PB, tenant_index_read_pb, deadline, a, &index,
-                       &why);
+        rc =
+            index_get(c, t->name, TENANT_INDEX_PB, tenant_index_read_pb, deadline, a, &index, &why);
     if (rc < 0 && a && t->index_json)
         rc = index_get(c, t->name, TENANT_INDEX_JSON, tenant_index_read_json, deadline, a, &index,
                        &why);
@@ -483,10 +480,9 @@ static int load_from_index(struct catalog *c, struct catalog_tenant_listing *t,
     for (uint32_t i = 0; rc == 0 && ok && i < *count; i++) {
         struct block_meta key = {0};
         memcpy(key.id, ids[i].id, 16);
-        const struct block_meta *m =
-            index.live_count ? bsearch(&key, index.live, index.live_count, sizeof key,
-                                       compare_metas)
-                             : NULL;
+        const struct block_meta *m = index.live_count ? bsearch(&key, index.live, index.live_count,
+                                                                sizeof key, compare_metas)
+                                                      : NULL;
         const struct catalog_listed_block *l = listed_find(t, ids[i].id);
         if (!m || !slice_eq(m->tenant, slice_cstr(t->name)) || !sizes_fit(l, m)) {
             ids[left++] = ids[i];

@@ -68,8 +68,7 @@ static struct catalog_plan_state *plan_parse(struct slice json, struct slice nam
     struct catalog_plan_state *p = calloc(1, sizeof *p);
     bool ok = p && cJSON_IsString(tenant) && cJSON_IsString(owner) &&
               strlen(owner->valuestring) == 16 && (p->tenant = strdup(tenant->valuestring)) &&
-              (p->name = strndup((const char *)name.ptr, name.len)) &&
-              opts_parse(doc, &p->opts) &&
+              (p->name = strndup((const char *)name.ptr, name.len)) && opts_parse(doc, &p->opts) &&
               inputs_parse(cJSON_GetObjectItemCaseSensitive(doc, "inputs"), p);
     if (ok) {
         p->held = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(doc, "held"));
@@ -262,8 +261,7 @@ int catalog_plans_refresh(struct catalog *c, uint64_t deadline_mono_ns, struct e
 
 /* ---- what follows ---- */
 
-static bool has_input(const struct catalog_plan_state *p, struct slice tenant,
-                      const uint8_t id[16])
+static bool has_input(const struct catalog_plan_state *p, struct slice tenant, const uint8_t id[16])
 {
     if (!slice_eq(slice_cstr(p->tenant), tenant))
         return false;
@@ -304,8 +302,8 @@ void catalog_plans_forget_locked(struct catalog *c, uint64_t started_mono_ns)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->shared.plans.count; i++) {
         struct catalog_plan_state *p = c->shared.plans.at[i];
-        /* The listing of blocks began after an earlier one had ended without the plan: what it shows
-         * of the inputs is their end. */
+        /* The listing of blocks began after an earlier one had ended without the plan: what it
+         * shows of the inputs is their end. */
         bool gone = !p->ours && !p->listed && p->seen_mono_ns < started_mono_ns;
         if (gone && p->absent) {
             catalog_plan_state_free(p);

@@ -250,8 +250,8 @@ static int still_ours(struct catalog *c, const struct catalog_plan *p, uint64_t 
     int rc = catalog_plan_get(c, p->name, deadline, writer, &s, err);
     catalog_plan_state_free(s);
     if (rc == ERR_NOTFOUND || (rc == 0 && strcmp(writer, c->writer) != 0))
-        rc = err_set(err, ERR_CANCELLED, "another process has taken over %.*s",
-                     SLICE_ARGS(p->name));
+        rc =
+            err_set(err, ERR_CANCELLED, "another process has taken over %.*s", SLICE_ARGS(p->name));
     return rc;
 }
 
@@ -423,8 +423,9 @@ static int take_up(struct catalog *c, struct catalog_plan *p, uint64_t deadline,
     if (rc == 0 && live)
         rc = inputs_load(c, p, deadline, &live, err);
     if (rc == 0 && !live && state == OUTPUT_DAMAGED)
-        rc = err_set(err, ERR_CORRUPT, "the block that %.*s has made is damaged, and not all of "
-                                       "its inputs are live",
+        rc = err_set(err, ERR_CORRUPT,
+                     "the block that %.*s has made is damaged, and not all of "
+                     "its inputs are live",
                      SLICE_ARGS(p->name));
     *dead = !live;
     return rc;

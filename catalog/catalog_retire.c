@@ -67,8 +67,7 @@ int catalog_dead_load(struct catalog *c, struct slice tenant, uint64_t deadline_
         pthread_mutex_lock(&c->shared.mu);
         t = catalog_tenant_locked(c, tenant, false);
         for (uint32_t k = 0; k < n; k++) {
-            struct catalog_dead_entry *e =
-                t && blocks[k] ? entry_of(t, blocks[k]->meta.id) : NULL;
+            struct catalog_dead_entry *e = t && blocks[k] ? entry_of(t, blocks[k]->meta.id) : NULL;
             if (e && !e->dead.block)
                 e->dead.block = blocks[k];
             else
@@ -129,8 +128,8 @@ int catalog_mark_compacted(struct catalog *c, struct slice tenant, const uint8_t
     if (rc == ERR_NOTFOUND)
         rc = 0;
     if (rc == 0 && there)
-        rc = objstore_put(c->opts.store, buf_view(&dead), buf_view(&body), 0, deadline_mono_ns,
-                          err);
+        rc =
+            objstore_put(c->opts.store, buf_view(&dead), buf_view(&body), 0, deadline_mono_ns, err);
     /* It is dead from now on for every reader, whether or not meta.json goes. */
     if (rc == 0)
         rc = bury(c, tenant, id, err);

@@ -9,9 +9,9 @@
  * has marked since. */
 struct catalog_dead {
     uint8_t id[16];
-    bool compacted;             /* else an orphan: neither meta.json nor meta.compacted.json */
-    bool in_use;                /* a build or a plan is about to make it, or may need it */
-    uint64_t modified_unix_ns;  /* by the store's clock: of meta.compacted.json; newest object */
+    bool compacted;              /* else an orphan: neither meta.json nor meta.compacted.json */
+    bool in_use;                 /* a build or a plan is about to make it, or may need it */
+    uint64_t modified_unix_ns;   /* by the store's clock: of meta.compacted.json; newest object */
     struct catalog_block *block; /* one reference, where its meta is known; else NULL */
 };
 

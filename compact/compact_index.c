@@ -50,8 +50,8 @@ static int describe(struct compactor *k, const struct catalog_view *view,
         out->live[out->live_count++] = view->blocks[i]->meta;
     for (size_t i = 0; i < dead_count; i++) {
         if (dead[i].compacted && dead[i].block)
-            out->compacted[out->compacted_count++] = (struct tenant_index_compacted){
-                dead[i].block->meta, dead[i].modified_unix_ns};
+            out->compacted[out->compacted_count++] =
+                (struct tenant_index_compacted){dead[i].block->meta, dead[i].modified_unix_ns};
     }
     if (out->live_count)
         qsort(out->live, out->live_count, sizeof *out->live, by_start);

@@ -9,8 +9,8 @@
 /* Such blocks that are remembered. Hit: the oldest may be tried again at once. */
 #define LIMIT_HELD_BLOCKS 10000
 
-/* Time for one merge: this, and one second for so many bytes of its inputs. Hit: the plan is given up
- * and taken up again later. */
+/* Time for one merge: this, and one second for so many bytes of its inputs. Hit: the plan is given
+ * up and taken up again later. */
 #define MERGE_TIMEOUT_NS (600 * NS_PER_S)
 #define MERGE_BYTES_PER_S ((uint64_t)1 << 20)
 

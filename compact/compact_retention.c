@@ -1,5 +1,5 @@
-/* Blocks that have had their time are marked, those that were marked long ago are deleted, and so is
- * what is left of blocks that were never finished. */
+/* Blocks that have had their time are marked, those that were marked long ago are deleted, and so
+ * is what is left of blocks that were never finished. */
 #include "base/text.h"
 #include "compact/compact_priv.h"
 
@@ -71,8 +71,8 @@ static int clear_dead(struct compactor *k, struct slice tenant, const struct cat
     return rc;
 }
 
-static int clear_all(struct compactor *k, struct slice tenant, struct arena *a,
-                     uint64_t *store_now, struct err *err)
+static int clear_all(struct compactor *k, struct slice tenant, struct arena *a, uint64_t *store_now,
+                     struct err *err)
 {
     struct catalog_dead *list;
     size_t count;

@@ -74,8 +74,8 @@ int compact_select_init(struct compact_select *s, const struct compact_rules *ru
         return arena_err(a, err, "the blocks to choose from");
     for (size_t i = 0; i < count; i++) {
         struct compact_item *item = &s->items[i];
-        *item = (struct compact_item){.block = blocks[i],
-                                      .window = window_of(rules, &blocks[i]->meta)};
+        *item =
+            (struct compact_item){.block = blocks[i], .window = window_of(rules, &blocks[i]->meta)};
         item->closed = compact_window_closed(rules, item->window);
         item->level = item->closed ? 0 : blocks[i]->meta.compaction_level;
     }

@@ -2,8 +2,8 @@
  *
  * Blocks are grouped by the window that their end time falls in. While a window is open, that is,
  * while blocks may still come, a group is one level, and inputs_max blocks must be there: a merge
- * that would soon be done again waits. Once it is closed its blocks of all levels are one group, and
- * inputs_min are enough. Lower levels come first, then newer windows, closed ones last.
+ * that would soon be done again waits. Once it is closed its blocks of all levels are one group,
+ * and inputs_min are enough. Lower levels come first, then newer windows, closed ones last.
  *
  * Within a group only blocks of one version, one replication factor and the same dedicated columns
  * go together, smallest first: at most inputs_max, or COMPACT_SMALL_INPUTS_MAX while they are no

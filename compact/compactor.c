@@ -18,12 +18,12 @@ static void register_metrics(struct compactor *k, struct metrics *m)
                                                   "Traces written by compaction.", by_level, 1);
     k->m.bytes_written = metrics_counter_family(m, "tempodb_compaction_bytes_written_total",
                                                 "Bytes written by compaction.", by_level, 1);
-    k->m.combined = metrics_counter_family(m, "tempodb_compaction_objects_combined_total",
-                                           "Traces that several blocks had a part of.", by_level,
-                                           1);
-    k->m.spans_combined = metrics_counter_family(m, "tempodb_compaction_spans_combined_total",
-                                                 "Spans that were there several times.", by_factor,
-                                                 1);
+    k->m.combined =
+        metrics_counter_family(m, "tempodb_compaction_objects_combined_total",
+                               "Traces that several blocks had a part of.", by_level, 1);
+    k->m.spans_combined =
+        metrics_counter_family(m, "tempodb_compaction_spans_combined_total",
+                               "Spans that were there several times.", by_factor, 1);
     k->m.outstanding = metrics_gauge_family(m, "tempodb_compaction_outstanding_blocks",
                                             "Blocks that wait to be compacted.", by_tenant, 1);
     k->m.errors = metrics_counter(m, "tempodb_compaction_errors_total",
@@ -33,20 +33,20 @@ static void register_metrics(struct compactor *k, struct metrics *m)
     k->m.deleted = metrics_counter(m, "tempodb_retention_deleted_total", "Dead blocks deleted.");
     k->m.orphans = metrics_counter(m, "tempodb_retention_orphans_deleted_total",
                                    "Blocks deleted that were never finished.");
-    k->m.retention_errors = metrics_counter(m, "tempodb_retention_errors_total",
-                                            "Failures of retention.");
-    k->m.retention_seconds = metrics_histogram(m, "tempodb_retention_duration_seconds",
-                                               "Time of a round of retention.", seconds,
-                                               sizeof seconds / sizeof *seconds);
-    k->m.index_builder = metrics_gauge_family(m, "tempodb_blocklist_tenant_index_builder",
-                                              "1: this process writes the tenant's index.",
-                                              by_tenant, 1);
-    k->m.index_age = metrics_gauge_family(m, "tempodb_blocklist_tenant_index_age_seconds",
-                                          "Age of the tenant's index at the last look.", by_tenant,
-                                          1);
-    k->m.index_errors = metrics_counter_family(m, "tempodb_blocklist_tenant_index_errors_total",
-                                               "Tenant indexes that could not be read.", by_tenant,
-                                               1);
+    k->m.retention_errors =
+        metrics_counter(m, "tempodb_retention_errors_total", "Failures of retention.");
+    k->m.retention_seconds =
+        metrics_histogram(m, "tempodb_retention_duration_seconds", "Time of a round of retention.",
+                          seconds, sizeof seconds / sizeof *seconds);
+    k->m.index_builder =
+        metrics_gauge_family(m, "tempodb_blocklist_tenant_index_builder",
+                             "1: this process writes the tenant's index.", by_tenant, 1);
+    k->m.index_age =
+        metrics_gauge_family(m, "tempodb_blocklist_tenant_index_age_seconds",
+                             "Age of the tenant's index at the last look.", by_tenant, 1);
+    k->m.index_errors =
+        metrics_counter_family(m, "tempodb_blocklist_tenant_index_errors_total",
+                               "Tenant indexes that could not be read.", by_tenant, 1);
 }
 
 int compactor_new(const struct compactor_opts *opts, struct compactor **out, struct err *err)
@@ -187,8 +187,8 @@ int compactor_round(struct compactor *k, bool *did, struct err *err)
     struct turn t = {0};
     uint64_t listings = catalog_full_listings(k->opts.catalog);
     *did = false;
-    int rc = catalog_plans_refresh(k->opts.catalog,
-                                   clock_mono_ns(k->opts.clock) + MERGE_TIMEOUT_NS, err);
+    int rc = catalog_plans_refresh(k->opts.catalog, clock_mono_ns(k->opts.clock) + MERGE_TIMEOUT_NS,
+                                   err);
     if (rc == 0 && !k->opts.disabled)
         rc = finish_left(k, err);
     if (rc == 0 && (catalog_tenants(k->opts.catalog, add_tenant, &t) < 0 || t.out_of_memory))

@@ -1,5 +1,5 @@
-/* The compactor: small blocks become large ones, old ones go, what is dead is deleted, tenant indexes
- * are kept up. One thread, one block at a time, at a lower priority than what serves.
+/* The compactor: small blocks become large ones, old ones go, what is dead is deleted, tenant
+ * indexes are kept up. One thread, one block at a time, at a lower priority than what serves.
  *
  * Any number of processes may run one over the same bucket: a plan object says who is at which
  * blocks (catalog/catalog_plan.h). docs/architecture.md has the steps and what a crash leaves. */
@@ -36,9 +36,10 @@ struct compactor_opts {
     uint64_t row_group_bytes;
     double bloom_false_positive;
     uint32_t bloom_shard_bytes;
-    uint64_t waiting_bytes_max; /* nothing is compacted while more waits for the builder; 0: always */
-    bool disabled;              /* neither compaction nor retention: the tenant index alone */
-    bool tenant_index;          /* write it */
+    uint64_t
+        waiting_bytes_max; /* nothing is compacted while more waits for the builder; 0: always */
+    bool disabled;         /* neither compaction nor retention: the tenant index alone */
+    bool tenant_index;     /* write it */
 };
 
 int compactor_new(const struct compactor_opts *opts, struct compactor **out, struct err *err);

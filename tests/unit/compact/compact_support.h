@@ -83,7 +83,7 @@ static inline void write_blocks(struct objstore *s, struct slice tenant, uint32_
 {
     for (uint32_t i = from; i < from + count; i++) {
         struct block_meta meta;
-        uint8_t id[16] = {(uint8_t)(i * 37), 1, 1, 1, 1, 1, 0x41, 1, 0x81, 1, 1, 1, 1, 1,
+        uint8_t id[16] = {(uint8_t)(i * 37), 1,         1, 1, 1, 1, 0x41, 1, 0x81, 1, 1, 1, 1, 1,
                           (uint8_t)(i >> 8), (uint8_t)i};
         write_block(s, tenant, i * 10, 10, end_unix_ns, 0, id, &meta);
     }
@@ -136,22 +136,22 @@ static inline void peer_new(struct peer *p, struct objstore *s, const struct clo
                                     .clock = clock,
                                     .live_bytes_max = 1 << 20};
     ok(catalog_new(&co, &p->c, &err), &err);
-    const struct compactor_opts ko = {.store = s,
-                                      .catalog = p->c,
-                                      .log = &quiet,
-                                      .metrics = p->metrics,
-                                      .clock = clock,
-                                      .limits = {.block_retention_ns = 336 * HOUR,
-                                                 .compaction_window_ns = HOUR},
-                                      .cycle_ns = NS_PER_S,
-                                      .compacted_block_retention_ns = HOUR,
-                                      .objects_max = 1000000,
-                                      .block_bytes_max = 1 << 30,
-                                      .inputs_min = 2,
-                                      .inputs_max = 4,
-                                      .row_group_bytes = 1 << 20,
-                                      .bloom_false_positive = .01,
-                                      .bloom_shard_bytes = 1024};
+    const struct compactor_opts ko = {
+        .store = s,
+        .catalog = p->c,
+        .log = &quiet,
+        .metrics = p->metrics,
+        .clock = clock,
+        .limits = {.block_retention_ns = 336 * HOUR, .compaction_window_ns = HOUR},
+        .cycle_ns = NS_PER_S,
+        .compacted_block_retention_ns = HOUR,
+        .objects_max = 1000000,
+        .block_bytes_max = 1 << 30,
+        .inputs_min = 2,
+        .inputs_max = 4,
+        .row_group_bytes = 1 << 20,
+        .bloom_false_positive = .01,
+        .bloom_shard_bytes = 1024};
     ok(compactor_new(&ko, &p->k, &err), &err);
 }
 

@@ -55,8 +55,8 @@ static struct block_meta *add(struct choice *c, double hours, uint32_t level, ui
 static bool next(struct choice *c)
 {
     if (!c->s.items)
-        assert_int_equal(
-            compact_select_init(&c->s, &c->rules, c->list, c->count, c->arena, NULL), 0);
+        assert_int_equal(compact_select_init(&c->s, &c->rules, c->list, c->count, c->arena, NULL),
+                         0);
     return compact_select_next(&c->s, &c->first, &c->n);
 }
 
@@ -289,8 +289,8 @@ static void what_foreign_metas_claim_overflows_nothing(void **state)
     choice_free(c);
 }
 
-/* Half a minute at a time through a day and a half: how many blocks there are at most, and how often
- * a byte is written. */
+/* Half a minute at a time through a day and a half: how many blocks there are at most, and how
+ * often a byte is written. */
 static void a_day_of_blocks_stays_few_and_is_written_few_times(void **state)
 {
     (void)state;
