@@ -15,6 +15,7 @@
 #include "tests/support/old_block.h"
 #include "tests/support/otlp_support.h"
 #include "worker/scan.h"
+#include "worker/scan_source.h"
 #include "worker/worker_priv.h"
 
 static const struct objstore_env env = {.clock = &clock_system};
@@ -99,6 +100,7 @@ static void set_stage(struct stage *st, const char *path, uint32_t row_group_row
 static void strike_stage(struct stage *st)
 {
     footer_cache_free(st->worker.footers);
+    scan_memories_free(&st->worker);
     objstore_free(st->store);
     span_batch_clear(&st->spans);
     arena_free(st->arena);
